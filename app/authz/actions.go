@@ -1,0 +1,171 @@
+package authz
+
+import (
+	"slices"
+
+	"coffer/app/domain"
+)
+
+// Scope says what an action is about.
+type Scope string
+
+// The scopes. Open actions need no role: they are about the caller itself or
+// about nothing that is worth hiding.
+const (
+	Appliance Scope = "appliance"
+	Tenant    Scope = "tenant"
+	Open      Scope = "open"
+)
+
+// Info is one row of the table of actions.
+type Info struct {
+	Action   domain.Action
+	Meaning  string        // one line for people
+	Scope    Scope         //
+	Resource string        // what the resource in the audit event is; "" for none
+	Changes  bool          // a change: its intent is durable before it happens
+	Roles    []domain.Role // roles that may
+	Own      []domain.Role // roles that may for what is their own
+	Cap      capClass      // capability class that lets a workload do it
+}
+
+// The actions. Names are stable: they stand in audit records.
+const (
+	SealStatus    domain.Action = "seal.status"
+	SealUnseal    domain.Action = "seal.unseal"
+	SealAdd       domain.Action = "seal.add"
+	SealRemove    domain.Action = "seal.remove"
+	SealRotate    domain.Action = "seal.rotate"
+	SealRecovery  domain.Action = "seal.recovery"
+	ActionList    domain.Action = "action.list"
+	RoleList      domain.Action = "role.list"
+	CheckStores   domain.Action = "check.stores"
+	TenantCreate  domain.Action = "tenant.create"
+	TenantList    domain.Action = "tenant.list"
+	TenantShow    domain.Action = "tenant.show"
+	TenantSuspend domain.Action = "tenant.suspend"
+	TenantResume  domain.Action = "tenant.resume"
+	TenantDestroy domain.Action = "tenant.destroy"
+	MemberAdd     domain.Action = "member.add"
+	MemberList    domain.Action = "member.list"
+	MemberRole    domain.Action = "member.role"
+	MemberRemove  domain.Action = "member.remove"
+	BreakGlass    domain.Action = "break-glass.open"
+
+	SecretPut      domain.Action = "secret.put"
+	SecretRead     domain.Action = "secret.read"
+	SecretList     domain.Action = "secret.list"
+	SecretVersions domain.Action = "secret.versions"
+	SecretDelete   domain.Action = "secret.delete"
+	SecretUndelete domain.Action = "secret.undelete"
+	SecretDestroy  domain.Action = "secret.destroy"
+
+	WorkloadCreate   domain.Action = "workload.create"
+	WorkloadList     domain.Action = "workload.list"
+	WorkloadSecretID domain.Action = "workload.secret-id"
+	WorkloadRemove   domain.Action = "workload.remove"
+	WorkloadLogin    domain.Action = "workload.login"
+
+	TokenIssue   domain.Action = "token.issue"
+	TokenLookup  domain.Action = "token.lookup"
+	TokenList    domain.Action = "token.list"
+	TokenRevoke  domain.Action = "token.revoke"
+	TokenDiscard domain.Action = "token.discard"
+
+	SQLQuery domain.Action = "sql.query"
+	SQLWrite domain.Action = "sql.write"
+
+	AuditRead   domain.Action = "audit.read"
+	AuditVerify domain.Action = "audit.verify"
+	AuditSystem domain.Action = "audit.system"
+)
+
+var (
+	owner    = []domain.Role{domain.Owner}
+	managers = []domain.Role{domain.Owner, domain.Admin}
+	selves   = []domain.Role{domain.Analyst, domain.Viewer}
+	readers  = []domain.Role{domain.Owner, domain.Admin, domain.Analyst}
+	operator = []domain.Role{domain.Operator}
+	everyone = []domain.Role{domain.Owner, domain.Admin, domain.Analyst, domain.Viewer, domain.ClientAuditor}
+	listers  = []domain.Role{domain.Owner, domain.Admin, domain.Analyst, domain.ClientAuditor}
+	auditors = []domain.Role{domain.Owner, domain.Admin, domain.ClientAuditor, domain.Auditor}
+)
+
+// table is the whole policy. Order is the order of docs/actions.md.
+var table = []Info{
+	{Action: SealStatus, Scope: Open, Meaning: "see whether the appliance is sealed and which slots open it"},
+	{Action: SealUnseal, Scope: Open, Meaning: "open the root key with a slot's secret", Resource: "slot"},
+	{Action: SealAdd, Scope: Appliance, Changes: true, Roles: operator, Meaning: "enrol another slot that opens the root key", Resource: "slot"},
+	{Action: SealRemove, Scope: Appliance, Changes: true, Roles: operator, Meaning: "remove a slot", Resource: "slot"},
+	{Action: SealRotate, Scope: Appliance, Changes: true, Roles: operator, Meaning: "replace the root key under all slots", Resource: "slot"},
+	{Action: SealRecovery, Scope: Appliance, Changes: true, Roles: operator, Meaning: "make, show once and confirm the recovery key", Resource: "slot"},
+	{Action: ActionList, Scope: Open, Meaning: "list the actions and who may do them"},
+	{Action: RoleList, Scope: Open, Meaning: "list the roles and what they may do"},
+	{Action: CheckStores, Scope: Appliance, Roles: operator, Meaning: "check every store on disk for damage"},
+
+	{Action: TenantCreate, Scope: Appliance, Changes: true, Roles: operator, Meaning: "create a tenant with its keys, file and log", Resource: "tenant"},
+	{Action: TenantList, Scope: Appliance, Roles: []domain.Role{domain.Operator, domain.Auditor}, Meaning: "list the tenants"},
+	{Action: TenantShow, Scope: Tenant, Roles: append([]domain.Role{domain.Operator, domain.Auditor}, everyone...), Meaning: "show one tenant's state"},
+	{Action: TenantSuspend, Scope: Tenant, Changes: true, Roles: operator, Meaning: "close a tenant for everybody until it is resumed"},
+	{Action: TenantResume, Scope: Tenant, Changes: true, Roles: operator, Meaning: "open a suspended tenant again"},
+	{Action: TenantDestroy, Scope: Tenant, Changes: true, Roles: operator, Meaning: "destroy a tenant's keys, then its data; its log stays"},
+
+	{Action: MemberAdd, Scope: Tenant, Changes: true, Roles: owner, Meaning: "make a person a member", Resource: "member"},
+	{Action: MemberList, Scope: Tenant, Roles: owner, Meaning: "list the members"},
+	{Action: MemberRole, Scope: Tenant, Changes: true, Roles: owner, Meaning: "change a member's role", Resource: "member"},
+	{Action: MemberRemove, Scope: Tenant, Changes: true, Roles: owner, Meaning: "remove a member", Resource: "member"},
+	{Action: BreakGlass, Scope: Tenant, Changes: true, Roles: operator, Meaning: "become an owner for at most an hour, with a reason"},
+
+	{Action: SecretPut, Scope: Tenant, Changes: true, Roles: owner, Cap: capSecretWrite, Meaning: "write a new version of a secret", Resource: "secret"},
+	{Action: SecretRead, Scope: Tenant, Roles: owner, Cap: capSecretRead, Meaning: "read a secret's value", Resource: "secret"},
+	{Action: SecretList, Scope: Tenant, Roles: listers, Cap: capSecretList, Meaning: "list the paths and ages of secrets, no values", Resource: "prefix"},
+	{Action: SecretVersions, Scope: Tenant, Roles: listers, Cap: capSecretList, Meaning: "list a secret's versions, no values", Resource: "secret"},
+	{Action: SecretDelete, Scope: Tenant, Changes: true, Roles: owner, Cap: capSecretWrite, Meaning: "delete a version so that it can be brought back", Resource: "secret"},
+	{Action: SecretUndelete, Scope: Tenant, Changes: true, Roles: owner, Cap: capSecretWrite, Meaning: "bring a deleted version back", Resource: "secret"},
+	{Action: SecretDestroy, Scope: Tenant, Changes: true, Roles: owner, Meaning: "destroy versions for good", Resource: "secret"},
+
+	{Action: WorkloadCreate, Scope: Tenant, Changes: true, Roles: managers, Own: selves, Meaning: "create a workload with granted capabilities", Resource: "workload"},
+	{Action: WorkloadList, Scope: Tenant, Roles: managers, Own: selves, Meaning: "list the workloads"},
+	{Action: WorkloadSecretID, Scope: Tenant, Changes: true, Roles: managers, Own: selves, Meaning: "issue another secret id for a workload", Resource: "workload"},
+	{Action: WorkloadRemove, Scope: Tenant, Changes: true, Roles: managers, Own: selves, Meaning: "remove a workload, its secret ids and its tokens", Resource: "workload"},
+	{Action: WorkloadLogin, Scope: Open, Changes: true, Meaning: "log in with role id and secret id for a token", Resource: "workload"},
+
+	{Action: TokenIssue, Scope: Tenant, Changes: true, Roles: managers, Own: append(slices.Clone(selves), domain.ClientAuditor), Meaning: "issue a token no wider than oneself", Resource: "token"},
+	{Action: TokenLookup, Scope: Open, Meaning: "look up a token that one holds", Resource: "token"},
+	{Action: TokenList, Scope: Tenant, Roles: managers, Own: append(slices.Clone(selves), domain.ClientAuditor), Meaning: "list live tokens by accessor"},
+	{Action: TokenRevoke, Scope: Tenant, Changes: true, Roles: managers, Own: append(slices.Clone(selves), domain.ClientAuditor), Meaning: "revoke a token at once and for good", Resource: "token"},
+	{Action: TokenDiscard, Scope: Open, Changes: true, Meaning: "revoke a token that one holds", Resource: "token"},
+
+	{Action: SQLQuery, Scope: Tenant, Roles: readers, Cap: capSQLRead, Meaning: "run a statement that only reads"},
+	{Action: SQLWrite, Scope: Tenant, Changes: true, Roles: managers, Cap: capSQLWrite, Meaning: "run a statement that changes data or schema"},
+
+	{Action: AuditRead, Scope: Tenant, Roles: auditors, Own: operator, Meaning: "read the tenant's log"},
+	{Action: AuditVerify, Scope: Tenant, Roles: auditors, Meaning: "verify the tenant's log from its first record"},
+	{Action: AuditSystem, Scope: Appliance, Roles: []domain.Role{domain.Operator, domain.Auditor}, Meaning: "read and verify the appliance's own log"},
+}
+
+var byAction = func() map[domain.Action]Info {
+	m := make(map[domain.Action]Info, len(table))
+	for _, info := range table {
+		if _, twice := m[info.Action]; twice {
+			panic("authz: action " + string(info.Action) + " stands twice in the table")
+		}
+		m[info.Action] = info
+	}
+	return m
+}()
+
+// Actions lists every action in the order of the documentation.
+func Actions() []Info { return slices.Clone(table) }
+
+// Lookup finds an action's row.
+func Lookup(a domain.Action) (Info, bool) {
+	info, ok := byAction[a]
+	return info, ok
+}
+
+// Permits says whether the role may do the action everywhere that it holds.
+func (i Info) Permits(r domain.Role) bool { return slices.Contains(i.Roles, r) }
+
+// PermitsOwn says whether the role may do the action for what is its own.
+func (i Info) PermitsOwn(r domain.Role) bool { return slices.Contains(i.Own, r) }
