@@ -1,0 +1,11 @@
+package durable
+
+// crash, if set, is called between the steps of every write that has several.
+// Tests set it to end the process there; see export_test.go.
+var crash func(step string)
+
+func step(name string) {
+	if crash != nil {
+		crash(name)
+	}
+}
