@@ -1,0 +1,5 @@
+//go:build race
+
+package cryptvfs_test
+
+const raceDetector = true
