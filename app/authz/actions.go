@@ -110,10 +110,10 @@ var table = []Info{
 	{Action: TenantResume, Scope: Tenant, Changes: true, Roles: operator, Meaning: "open a suspended tenant again"},
 	{Action: TenantDestroy, Scope: Tenant, Changes: true, Roles: operator, Meaning: "destroy a tenant's keys, then its data; its log stays"},
 
-	{Action: MemberAdd, Scope: Tenant, Changes: true, Roles: owner, Meaning: "make a person a member", Resource: "member"},
+	{Action: MemberAdd, Scope: Tenant, Changes: true, Roles: owner, Meaning: "make a person a member"},
 	{Action: MemberList, Scope: Tenant, Roles: owner, Meaning: "list the members"},
-	{Action: MemberRole, Scope: Tenant, Changes: true, Roles: owner, Meaning: "change a member's role", Resource: "member"},
-	{Action: MemberRemove, Scope: Tenant, Changes: true, Roles: owner, Meaning: "remove a member", Resource: "member"},
+	{Action: MemberRole, Scope: Tenant, Changes: true, Roles: owner, Meaning: "change a member's role"},
+	{Action: MemberRemove, Scope: Tenant, Changes: true, Roles: owner, Meaning: "remove a member"},
 	{Action: BreakGlass, Scope: Tenant, Changes: true, Roles: operator, Meaning: "become an owner for at most an hour, with a reason"},
 
 	{Action: SecretPut, Scope: Tenant, Changes: true, Roles: owner, Cap: capSecretWrite, Meaning: "write a new version of a secret", Resource: "secret"},

@@ -76,8 +76,8 @@ func (s *Store) Rekey(ctx context.Context, aead AEAD) error {
 
 // copyUnder makes a new file at path with all entries of h under another key,
 // and verifies it.
-func (h *handle) copyUnder(ctx context.Context, path string, aead AEAD) (n *handle, err error) {
-	n, err = buildHandle(path, aead, h.state.revision)
+func (h *handle) copyUnder(ctx context.Context, path string, aead AEAD) (_ *handle, err error) {
+	n, err := buildHandle(path, aead, h.state.revision)
 	if err != nil {
 		_ = os.Remove(path)
 		return nil, unavailable(err, "check the space in the data directory, then try again", "copying control store %s: %v", h.path, err)

@@ -247,3 +247,37 @@ func fillTheDisk(t *testing.T, path string) {
 	}
 	t.Fatal("20 MB fit into 3")
 }
+
+// failing seals a number of values and then nothing more.
+type failing struct {
+	store.AEAD
+	left int
+}
+
+func (f *failing) Encrypt(plaintext, ad []byte) ([]byte, error) {
+	if f.left--; f.left < 0 {
+		return nil, errors.New("no more")
+	}
+	return f.AEAD.Encrypt(plaintext, ad)
+}
+
+// TestRekeyFails: a Rekey that fails on the way leaves the store as it was, in
+// use, and no file behind.
+func TestRekeyFails(t *testing.T) {
+	path := newPath(t)
+	s := mustCreate(t, path)
+	want := fill(t, s, "b", 50)
+	for _, n := range []int{0, 1, 2, 30, 51} {
+		if err := s.Rekey(t.Context(), &failing{testAEAD(t, 2), n}); err == nil {
+			t.Fatalf("%d values: no error", n)
+		}
+		onlyFile(t, path)
+	}
+	mustPut(t, s, "b", "after", "failure")
+	want["b/after"] = "failure"
+	mustClose(t, s)
+	s = mustOpen(t, path)
+	if got, err := contents(s, "b"); err != nil || !maps.Equal(got, want) {
+		t.Errorf("%d entries, %v", len(got), err)
+	}
+}

@@ -25,19 +25,58 @@ type Payload struct {
 	Detail    json.RawMessage `json:"detail,omitempty"`     // a JSON object; never a secret
 }
 
-// encode makes the JSON text, which decodePayload accepts.
+// encode makes the JSON text, which decodePayload accepts: the fields that are
+// not empty, in the order above. It stands in for encoding/json, which takes
+// several times as long, on the path of every request.
 func (p Payload) encode(t Type) ([]byte, error) {
 	if err := p.check(t); err != nil {
 		return nil, err
 	}
-	text, err := encodeJSON(p)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the payload: %w", err)
+	if len(p.Detail) > 0 {
+		if err := CheckDetail(p.Detail); err != nil {
+			return nil, fmt.Errorf("encoding the payload: %w", err)
+		}
 	}
-	if err := checkJSON(text); err != nil {
-		return nil, fmt.Errorf("encoding the payload: %w", err)
+	b := make([]byte, 1, 512+len(p.Detail))
+	b[0] = '{'
+	for _, f := range [...]struct{ name, value string }{
+		{"actor", p.Actor}, {"role", p.Role}, {"action", p.Action}, {"resource", p.Resource}, {"outcome", p.Outcome},
+		{"request_id", p.RequestID}, {"source", p.Source}, {"client", p.Client}, {"auth", p.Auth},
+	} {
+		if f.value == "" {
+			continue
+		}
+		var err error
+		if b, err = appendJSONString(appendName(b, f.name), f.value); err != nil {
+			return nil, fmt.Errorf("encoding the payload: %w", err)
+		}
 	}
-	return text, nil
+	if p.Intent != nil {
+		b = strconv.AppendUint(appendName(b, "intent"), *p.Intent, 10)
+	}
+	if len(p.Detail) > 0 {
+		b = append(appendName(b, "detail"), p.Detail...)
+	}
+	return append(b, '}'), nil
+}
+
+// appendName appends a member's name and what stands around it.
+func appendName(b []byte, name string) []byte {
+	if len(b) > 1 {
+		b = append(b, ',')
+	}
+	return append(append(append(b, '"'), name...), `":`...)
+}
+
+// appendJSONString appends a text as a JSON string.
+func appendJSONString(b []byte, s string) ([]byte, error) {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, err := encodeJSON(s)
+			return append(b, quoted...), err
+		}
+	}
+	return append(append(append(b, '"'), s...), '"'), nil
 }
 
 func decodePayload(t Type, text []byte) (Payload, error) {

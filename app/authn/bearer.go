@@ -1,0 +1,49 @@
+package authn
+
+import (
+	"context"
+	"time"
+
+	"coffer/app/authz"
+	"coffer/app/domain"
+	"coffer/app/store"
+	"coffer/vault/token"
+)
+
+// Bearer says for whom a token stands. Its subject reaches the token's tenant
+// alone, and there what both its principal, as of now, and the token itself may.
+func Bearer(ctx context.Context, db *store.Store, text domain.Secret, now time.Time) (s authz.Subject, err error) {
+	err = db.View(ctx, func(tx *store.Tx) error {
+		t, err := token.Lookup(tx, text, now)
+		if err != nil {
+			return err
+		}
+		s, err = SubjectOf(tx, t, now)
+		return err
+	})
+	return s, err
+}
+
+// SubjectOf gives the subject of a live token.
+func SubjectOf(tx *store.Tx, t token.Token, now time.Time) (authz.Subject, error) {
+	var layers []authz.Layer
+	var err error
+	switch t.Principal.Kind {
+	case domain.Person:
+		layers, err = personIn(tx, t.Tenant, t.Principal.ID, now)
+	case domain.Workload:
+		layers, err = workloadIn(tx, t.Tenant, t.Principal.ID)
+	}
+	if err != nil {
+		return authz.Subject{}, err
+	}
+	if len(layers) == 0 {
+		return authz.Subject{}, token.ErrUnknown // its principal is gone
+	}
+	return authz.Subject{
+		Principal: t.Principal,
+		Home:      t.Tenant,
+		Token:     t.Accessor,
+		Tenants:   map[domain.TenantID][]authz.Layer{t.Tenant: append(layers, t.Layer)},
+	}, nil
+}

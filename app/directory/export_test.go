@@ -1,0 +1,26 @@
+package directory
+
+import "encoding/json"
+
+// Recode decodes a record of a bucket and encodes it again.
+func Recode(bucket string, b []byte) ([]byte, error) {
+	switch bucket {
+	case bucketPeople:
+		return recode[Person](b)
+	case bucketMembers:
+		return recode[Member](b)
+	case bucketWorkloads:
+		return recode[Workload](b)
+	case bucketSecretIDs:
+		return recode[SecretID](b)
+	}
+	return recode[string](b)
+}
+
+func recode[T any](b []byte) ([]byte, error) {
+	v, err := decode[T](b)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(envelope[T]{recordVersion, v})
+}

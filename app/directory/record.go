@@ -1,0 +1,117 @@
+package directory
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+
+	"coffer/app/domain"
+	"coffer/app/store"
+)
+
+const (
+	bucketPeople    = "people"     // person id → Person
+	bucketUIDs      = "uids"       // decimal uid → person id
+	bucketMembers   = "members"    // tenant NUL person id → Member
+	bucketWorkloads = "workloads"  // tenant NUL workload id → Workload
+	bucketRoleIDs   = "role-ids"   // workload id → tenant
+	bucketSecretIDs = "secret-ids" // tenant NUL workload id NUL accessor → SecretID
+)
+
+// recordVersion is the version of every record of this package. See FORMAT.md.
+const recordVersion = 1
+
+// envelope is how every record is stored.
+type envelope[T any] struct {
+	Version int `json:"version"`
+	Record  T   `json:"record"`
+}
+
+func put[T any](tx *store.Tx, bucket string, key []byte, v T) error {
+	b, err := json.Marshal(envelope[T]{recordVersion, v})
+	if err != nil {
+		return err
+	}
+	return tx.Put(bucket, key, b)
+}
+
+// load reads one record; a missing one is found == false.
+func load[T any](tx *store.Tx, bucket string, key []byte) (v T, found bool, err error) {
+	b, err := tx.Get(bucket, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return v, false, nil
+	}
+	if err != nil {
+		return v, false, err
+	}
+	v, err = decode[T](b)
+	return v, err == nil, err
+}
+
+// decode reads a record. Exactly one byte sequence is valid for each: unknown,
+// missing, repeated or differently spelt members and anything after the end are
+// refused.
+func decode[T any](b []byte) (T, error) {
+	var none T
+	var v struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(b, &v); err == nil && v.Version != recordVersion {
+		return none, domain.Errorf(domain.Unavailable, "a record of the directory is of version %d, which this Coffer does not know", v.Version).
+			WithHint("start the version of Coffer that wrote it, or a newer one; see: coffer version")
+	}
+	var e envelope[T]
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	err := d.Decode(&e)
+	if err == nil {
+		var again []byte
+		if again, err = json.Marshal(e); err == nil && !bytes.Equal(again, b) {
+			err = errors.New("not in the one form that is written")
+		}
+	}
+	if err != nil {
+		return none, domain.Errorf(domain.Tampered, "a record of the directory is malformed: %w", err).
+			WithHint("run: coffer doctor; then restore a backup")
+	}
+	return e.Record, nil
+}
+
+// scan reads every record under a prefix.
+func scan[T any](tx *store.Tx, bucket string, prefix []byte) ([]T, error) {
+	var out []T
+	err := tx.Scan(bucket, prefix, nil, func(_, value []byte) error {
+		v, err := decode[T](value)
+		if err == nil {
+			out = append(out, v)
+		}
+		return err
+	})
+	return out, err
+}
+
+// removeUnder deletes every record under a prefix.
+func removeUnder(tx *store.Tx, bucket string, prefix []byte) error {
+	var keys [][]byte
+	if err := tx.Scan(bucket, prefix, nil, func(key, _ []byte) error {
+		keys = append(keys, append([]byte(nil), key...))
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if err := tx.Delete(bucket, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// within joins the parts of a key. NUL cannot occur in any of them.
+func within(tenant domain.TenantID, parts ...string) []byte {
+	key := []byte(tenant)
+	for _, p := range parts {
+		key = append(append(key, 0), p...)
+	}
+	return key
+}

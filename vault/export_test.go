@@ -1,0 +1,43 @@
+package vault
+
+import (
+	"context"
+
+	"coffer/app/store"
+)
+
+// KeysRevision counts the changes of keys.db.
+func KeysRevision(v *Vault) store.Revision { return v.keys.Revision() }
+
+// OpenTenants is how many tenants' unwrapped keys are in memory.
+func OpenTenants(v *Vault) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.tenants)
+}
+
+// Recode decodes a record of a kind ("payload", "tenant", "secret") and gives
+// what it was decoded to.
+func Recode(kind string, b []byte) (any, error) {
+	switch kind {
+	case "payload":
+		var p payload
+		return p, decodeRecord(kind, b, &p)
+	case "tenant":
+		var r tenantRecord
+		return r, decodeRecord(kind, b, &r)
+	}
+	var r secretRecord
+	return r, decodeRecord(kind, b, &r)
+}
+
+// The buckets, for tests that take stores apart.
+const (
+	BucketSecrets  = bucketSecrets
+	BucketVersions = bucketVersions
+)
+
+// UpdateKeys changes keys.db behind the vault's back.
+func UpdateKeys(v *Vault, fn func(*store.Tx) error) (store.Revision, error) {
+	return v.keys.Update(context.Background(), fn)
+}

@@ -1,0 +1,14 @@
+// Package token issues, looks up and revokes Coffer's own short-lived bearer
+// tokens.
+//
+// A token is 260 random bits; the control store keeps its SHA-256 alone, so a
+// copy of the store gives no token away. (A plain hash suffices: there is
+// nothing to guess. The record itself is sealed by the store.) Each token has an
+// accessor, which names it in lists and logs and opens nothing.
+//
+// Revoking deletes the record in the transaction that the caller commits: once
+// that is durable the token is unknown for good, whatever crashes.
+//
+// The package owns the buckets "tokens" and "token-accessors" of the control
+// store; FORMAT.md describes them.
+package token

@@ -1,0 +1,106 @@
+package token_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+
+	"coffer/app/authz"
+	"coffer/app/domain"
+	"coffer/app/store"
+	"coffer/vault/token"
+)
+
+var start = time.Date(2026, 11, 18, 9, 0, 0, 0, time.UTC)
+
+// newStore is a control store that is checked and closed when the test ends.
+func newStore(tb testing.TB, dir string) *store.Store {
+	tb.Helper()
+	h, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
+	must(tb, err)
+	key, err := aead.New(h)
+	must(tb, err)
+	db, err := store.Create(filepath.Join(dir, "control.db"), key)
+	must(tb, err)
+	tb.Cleanup(func() {
+		must(tb, db.Check(context.Background()))
+		must(tb, db.Close())
+	})
+	return db
+}
+
+// memoryDir is a temporary directory in memory where the system has one: for
+// tests with many changes in which no sync needs to be real.
+func memoryDir(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "coffer-token")
+	if err != nil {
+		return tb.TempDir()
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+func update(tb testing.TB, db *store.Store, fn func(tx *store.Tx) error) {
+	tb.Helper()
+	_, err := db.Update(context.Background(), fn)
+	must(tb, err)
+}
+
+func view(tb testing.TB, db *store.Store, fn func(tx *store.Tx) error) error {
+	tb.Helper()
+	return db.View(context.Background(), fn)
+}
+
+func spec(tenant domain.TenantID, ttl time.Duration) token.Spec {
+	return token.Spec{
+		Tenant: tenant, Principal: domain.Principal{Kind: domain.Person, ID: "p_1"},
+		Layer: authz.Layer{Role: domain.Analyst}, IssuedBy: "p_1", Name: "a note", TTL: ttl,
+	}
+}
+
+func issue(tb testing.TB, db *store.Store, s token.Spec, now time.Time) (text domain.Secret, t token.Token) {
+	tb.Helper()
+	update(tb, db, func(tx *store.Tx) (err error) {
+		text, t, err = token.Issue(tx, s, now)
+		return err
+	})
+	return text, t
+}
+
+func lookup(tb testing.TB, db *store.Store, text domain.Secret, now time.Time) (t token.Token, err error) {
+	tb.Helper()
+	err = view(tb, db, func(tx *store.Tx) error {
+		t, err = token.Lookup(tx, text, now)
+		return err
+	})
+	return t, err
+}
+
+func list(tb testing.TB, db *store.Store, tenant domain.TenantID, now time.Time) (all []token.Token) {
+	tb.Helper()
+	must(tb, view(tb, db, func(tx *store.Tx) (err error) {
+		all, err = token.List(tx, tenant, now)
+		return err
+	}))
+	return all
+}
+
+func wantKind(tb testing.TB, err error, kind domain.Kind) {
+	tb.Helper()
+	if err == nil || domain.KindOf(err) != kind {
+		tb.Errorf("error %v of kind %v, want kind %v", err, domain.KindOf(err), kind)
+	}
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
