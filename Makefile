@@ -1,0 +1,58 @@
+# Coffer. `make` lists the targets.
+SHELL := /bin/bash
+export CGO_ENABLED := 0
+
+TESTS   ?= ./...
+RACE    ?= ./app/... ./audit/... ./vault/... ./tenants/...
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -buildid= -X coffer/app.release=$(VERSION)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+.PHONY: build
+build: ## build bin/coffer
+	go build -trimpath -ldflags "$(LDFLAGS)" -o bin/coffer .
+
+.PHONY: demo
+demo: build ## watch the main job on an empty directory, then serve it (ARGS=--once ends after the walk)
+	@dir=$$(mktemp -d /tmp/coffer-demo.XXXXXX) && trap 'rm -rf "$$dir"' EXIT && \
+	bin/coffer serve --data "$$dir/data" --demo $(ARGS)
+
+.PHONY: deps
+deps: ## install what the tests drive (swtpm) and what -race needs (gcc), if missing
+	@packaging/deps.sh
+
+.PHONY: test
+test: deps vet ## run every test, with the race detector where there is concurrency, and a short fuzzing of every decoder
+	go test -timeout 9m $(TESTS)
+	CGO_ENABLED=1 COFFER_CRASH_ROUNDS=10 go test -race -short -timeout 9m $(RACE)
+	packaging/fuzz.sh 2s
+
+.PHONY: vet
+vet: ## gofmt and go vet
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	go vet ./...
+
+.PHONY: lint
+lint: vet ## gofumpt and staticcheck (built from the module proxy, a minute the first time)
+	@test -z "$$(go run mvdan.cc/gofumpt@v0.12.0 -l .)" || { echo "gofumpt would change:"; go run mvdan.cc/gofumpt@v0.12.0 -l .; exit 1; }
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+.PHONY: fuzz
+fuzz: ## fuzz every decoder for T each (T=1m)
+	packaging/fuzz.sh $(or $(T),1m)
+
+.PHONY: bench
+bench: ## measure; docs/performance.md says what was found
+	go test -run '^$$' -bench . -benchtime $(or $(T),1s) $(or $(BENCH),./...)
+
+.PHONY: soak
+soak: deps ## the crash test with 2,000 kills, and long fuzzing
+	COFFER_CRASH_ROUNDS=2000 go test -run Crash -timeout 2h ./app
+	packaging/fuzz.sh 5m
+
+.PHONY: docs
+docs: ## write the generated documents again
+	go test ./app -run TestActionsDocument -update

@@ -1,0 +1,160 @@
+package actions
+
+import (
+	"context"
+	"errors"
+
+	"coffer/app/authz"
+	"coffer/app/directory"
+	"coffer/app/domain"
+	"coffer/app/store"
+	"coffer/audit"
+	"coffer/tenants"
+)
+
+// bucketIntents holds, for each change of the control store whose outcome is
+// not yet in the log, the intent's id. It stands in the transaction of the
+// change, so its presence after a crash says that the change happened.
+const bucketIntents = "intents"
+
+// call is one run of an operation.
+type call struct {
+	*Service
+	who     Caller
+	permit  *audit.Permit
+	detail  audit.Detail // what the outcome says besides; never a secret
+	intent  audit.IntentID
+	begun   bool // the intent is durable
+	changed bool // the control store holds a marker of the intent
+}
+
+// open checks that the tenant, if the action has one, may be worked in.
+func (c *call) open(ctx context.Context) error {
+	if c.permit.Tenant() == "" || worksWhileClosed[c.permit.Action()] {
+		return nil
+	}
+	return c.db.View(ctx, func(tx *store.Tx) error {
+		if err := c.checkActive(tx); err != nil {
+			return err
+		}
+		return c.checkLasting(tx)
+	})
+}
+
+// outlastsBreakGlass are the actions whose effect would outlive a membership
+// that an operator opened by breaking the glass.
+var outlastsBreakGlass = map[domain.Action]bool{
+	authz.MemberAdd: true, authz.MemberRole: true, authz.MemberRemove: true,
+	authz.WorkloadCreate: true, authz.WorkloadSecretID: true,
+}
+
+// checkLasting refuses those actions to who is a member for an hour only.
+func (c *call) checkLasting(tx *store.Tx) error {
+	if !outlastsBreakGlass[c.permit.Action()] {
+		return nil
+	}
+	m, found, err := directory.Membership(tx, c.permit.Tenant(), c.who.Subject.Principal.ID, c.clock.Now())
+	if err != nil || !found || m.Expires == nil {
+		return err
+	}
+	return domain.Errorf(domain.Denied, "not allowed: %s would outlast the break-glass membership", c.permit.Action()).
+		WithHint("ask an owner of %s", c.permit.Tenant())
+}
+
+// worksWhileClosed are the actions that a suspended tenant does not stop.
+var worksWhileClosed = map[domain.Action]bool{
+	authz.TenantShow: true, authz.TenantSuspend: true, authz.TenantResume: true, authz.TenantDestroy: true,
+	authz.AuditRead: true, authz.AuditVerify: true, authz.MemberList: true,
+	authz.TokenList: true, authz.TokenRevoke: true, authz.TokenDiscard: true, authz.TokenLookup: true,
+}
+
+func (c *call) checkActive(tx *store.Tx) error {
+	r, err := tenants.Find(tx, c.permit.Tenant())
+	if err != nil {
+		return err
+	}
+	if r.State != tenants.Active {
+		return domain.Errorf(domain.Denied, "%s is %s", r.ID, r.State).
+			WithHint("an operator can open it again with: coffer tenant resume -t %s", r.ID)
+	}
+	return nil
+}
+
+// begin makes the intent durable. What is in detail by then goes into it.
+func (c *call) begin(ctx context.Context) error {
+	if c.begun {
+		return nil
+	}
+	id, err := c.permit.Intent(ctx, c.detail)
+	if err != nil {
+		return err
+	}
+	c.intent, c.begun = id, true
+	return nil
+}
+
+// change makes the intent durable, then runs fn in one transaction of the
+// control store together with the intent's id.
+//
+// On the way it drops the markers of changes whose outcome is in the log. Those
+// are taken before the intent is written: the journal keeps its order, so once
+// the intent is durable their outcomes are too.
+func (c *call) change(ctx context.Context, fn func(tx *store.Tx) error) error {
+	stale := c.takeFinished()
+	if err := c.begin(ctx); err != nil {
+		c.finished(stale...)
+		return err
+	}
+	_, err := c.db.Update(ctx, func(tx *store.Tx) error {
+		if c.permit.Tenant() != "" && !worksWhileClosed[c.permit.Action()] {
+			if err := c.checkActive(tx); err != nil {
+				return err
+			}
+		}
+		if err := dropMarkers(tx, stale); err != nil {
+			return err
+		}
+		if err := tx.Put(bucketIntents, c.intent[:], []byte(c.permit.Action())); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
+	if err != nil {
+		c.finished(stale...)
+		return err
+	}
+	c.changed = true
+	return nil
+}
+
+// finish closes the permit and gives the error that the caller sees.
+func (c *call) finish(ctx context.Context, actErr error) (audit.Receipt, error) {
+	if actErr != nil {
+		// The words of an error can hold what the input held; its kind cannot.
+		c.detail["error"] = domain.KindOf(actErr).String()
+	}
+	outcome := outcomeOf(actErr)
+	if c.changed {
+		// It is committed: what failed after that, and is in the detail, did
+		// not undo it. A start would derive the same from the marker.
+		outcome = audit.OK
+	}
+	receipt, err := c.permit.Finish(ctx, outcome, c.detail)
+	if err != nil {
+		return audit.Receipt{}, errors.Join(err, actErr)
+	}
+	if c.changed {
+		c.finished(c.intent)
+	}
+	return receipt, actErr
+}
+
+func outcomeOf(err error) audit.Outcome {
+	switch {
+	case err == nil:
+		return audit.OK
+	case domain.KindOf(err) == domain.Denied:
+		return audit.Refused
+	}
+	return audit.Failed
+}

@@ -1,0 +1,74 @@
+package actions
+
+import (
+	"context"
+
+	"coffer/app/authz"
+	"coffer/app/domain"
+	"coffer/audit"
+)
+
+// Caller is who asks, as a surface found out, and how the request came.
+type Caller struct {
+	Subject authz.Subject
+	Call    audit.Call
+}
+
+// Operation is one action with its types. The values are the package's
+// variables: SecretPut, TokenIssue and so on.
+type Operation[In, Out any] struct {
+	action domain.Action
+	also   domain.Action // another action that ask may choose from the input, "" for none
+
+	// ask reads the input: which tenant, which resource, whose. Malformed
+	// input ends here, before anything is decided or logged.
+	ask func(ctx context.Context, s *Service, in In) (authz.Request, error)
+
+	// act does it, with an open permit.
+	act func(ctx context.Context, c *call, in In) (Out, error)
+}
+
+// Action is what the operation does.
+func (o Operation[In, Out]) Action() domain.Action { return o.action }
+
+// Also is the other action that the input can make of it, "" for none.
+func (o Operation[In, Out]) Also() domain.Action { return o.also }
+
+// Do runs the operation for a caller. The receipt is that of the event that was
+// logged, also of a refusal; it is zero when the input was malformed and nothing
+// was logged.
+func (o Operation[In, Out]) Do(ctx context.Context, s *Service, who Caller, in In) (Out, audit.Receipt, error) {
+	var none Out
+	request, err := o.ask(ctx, s, in)
+	if err != nil {
+		return none, audit.Receipt{}, err
+	}
+	if request.Action == "" || request.Action != o.also {
+		request.Action = o.action
+	}
+	grant, err := s.authorize(ctx, who, request)
+	if err != nil {
+		receipt, err := s.refuse(ctx, who, err)
+		return none, receipt, err
+	}
+	permit, err := s.log.Begin(ctx, grant, who.Call)
+	if err != nil {
+		return none, audit.Receipt{}, err
+	}
+	defer permit.Abort() // of no effect after finish
+	c := &call{Service: s, who: who, permit: permit, detail: audit.Detail{}}
+	out, err := o.run(ctx, c, in)
+	receipt, err := c.finish(ctx, err)
+	if err != nil {
+		return none, receipt, err
+	}
+	return out, receipt, nil
+}
+
+func (o Operation[In, Out]) run(ctx context.Context, c *call, in In) (Out, error) {
+	if err := c.open(ctx); err != nil {
+		var none Out
+		return none, err
+	}
+	return o.act(ctx, c, in)
+}

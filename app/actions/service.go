@@ -1,0 +1,168 @@
+package actions
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"coffer/app/authn"
+	"coffer/app/authz"
+	"coffer/app/domain"
+	"coffer/app/store"
+	"coffer/audit"
+	"coffer/tenants"
+	"coffer/vault"
+	"coffer/vault/token"
+)
+
+// Clock is the time by which things end: it never runs backwards.
+type Clock interface {
+	Now() time.Time     // for what ends
+	Trusted() time.Time // for what is erased: a clock set ahead does not move it far
+}
+
+// Parts are what an unsealed appliance is made of.
+type Parts struct {
+	DB    *store.Store
+	Vault *vault.Vault
+	Log   *audit.Log
+	Files *tenants.Pool
+	Seal  *Keyholder
+	Clock Clock
+}
+
+// Service performs operations on an unsealed appliance.
+type Service struct {
+	db    *store.Store
+	vault *vault.Vault
+	log   *audit.Log
+	files *tenants.Pool
+	seal  *Keyholder
+	clock Clock
+
+	creating sync.Mutex // one tenant is created at a time
+	rekeying sync.Mutex // one change of the key table or the root key at a time
+
+	mu   sync.Mutex
+	done []audit.IntentID // changes whose outcome was handed to the log: their markers can go
+}
+
+// New makes the service, tells the log which tenants there are, and completes
+// what a crash interrupted.
+func New(ctx context.Context, p Parts) (*Service, error) {
+	s := &Service{db: p.DB, vault: p.Vault, log: p.Log, files: p.Files, seal: p.Seal, clock: p.Clock}
+	if err := s.registerTenants(ctx); err != nil {
+		return nil, err
+	}
+	return s, s.recover(ctx)
+}
+
+// registerTenants makes every tenant's log known, the destroyed ones' too.
+func (s *Service) registerTenants(ctx context.Context) error {
+	return s.db.View(ctx, func(tx *store.Tx) error {
+		return eachTenant(tx, func(r tenants.Record) error { return s.log.Register(r.ID, r.Log) })
+	})
+}
+
+// Socket says who the local user is. Surfaces call it before Do.
+func (s *Service) Socket(ctx context.Context, uid uint32) (authz.Subject, error) {
+	return authn.Socket(ctx, s.db, uid, s.clock.Now())
+}
+
+// Bearer says for whom a token stands. A token that does not hold is counted in
+// the log with the source it came from.
+func (s *Service) Bearer(ctx context.Context, token domain.Secret, source string) (authz.Subject, error) {
+	subject, err := authn.Bearer(ctx, s.db, token, s.clock.Now())
+	if domain.KindOf(err) == domain.Unauthentic {
+		s.log.Unauthenticated(source, "token")
+	}
+	return subject, err
+}
+
+// authorize decides, and turns an appliance-wide role's request about a tenant
+// that never was into "not found": only such a role may know.
+func (s *Service) authorize(ctx context.Context, who Caller, r authz.Request) (authz.Grant, error) {
+	g, err := authz.Authorize(who.Subject, r)
+	if err != nil || r.Tenant == "" {
+		return g, err
+	}
+	err = s.db.View(ctx, func(tx *store.Tx) error {
+		_, err := tenants.Find(tx, r.Tenant)
+		return err
+	})
+	if errors.Is(err, tenants.ErrUnknown) {
+		return g, &unknownTenant{authz.Denied{Subject: who.Subject, Request: r, Foreign: true}}
+	}
+	return g, err
+}
+
+// unknownTenant is the refusal for somebody who may know that there is no such
+// tenant. It is logged like any other.
+type unknownTenant struct{ authz.Denied }
+
+func (*unknownTenant) Error() string { return tenants.ErrUnknown.Error() }
+func (*unknownTenant) Unwrap() error { return tenants.ErrUnknown }
+
+// refuse logs a refusal and gives the error that the caller sees.
+func (s *Service) refuse(ctx context.Context, who Caller, err error) (audit.Receipt, error) {
+	denied, ok := errors.AsType[*authz.Denied](err)
+	if unknown, is := errors.AsType[*unknownTenant](err); is {
+		denied, ok = &unknown.Denied, true
+	}
+	if !ok {
+		return audit.Receipt{}, err
+	}
+	receipt, auditErr := s.log.Refuse(ctx, denied, who.Call)
+	if auditErr != nil {
+		return audit.Receipt{}, auditErr
+	}
+	return receipt, err
+}
+
+// finished remembers intents whose outcome was handed to the log.
+func (s *Service) finished(ids ...audit.IntentID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done = append(s.done, ids...)
+}
+
+func (s *Service) takeFinished() []audit.IntentID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids := s.done
+	s.done = nil
+	return ids
+}
+
+func dropMarkers(tx *store.Tx, ids []audit.IntentID) error {
+	for _, id := range ids {
+		if err := tx.Delete(bucketIntents, id[:]); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepGrace is how long an expired token's record is kept: longer than what a
+// clock set ahead can move the trusted time.
+const sweepGrace = 48 * time.Hour
+
+// Sweep removes the records of tokens that ended long ago, a bounded number at a
+// time. They have been refused since they ended.
+func (s *Service) Sweep(ctx context.Context) error {
+	before := s.clock.Trusted().Add(-sweepGrace)
+	due := false
+	err := s.db.View(ctx, func(tx *store.Tx) (err error) {
+		due, err = token.AnyExpired(tx, before)
+		return err
+	})
+	if err != nil || !due {
+		return err
+	}
+	_, err = s.db.Update(ctx, func(tx *store.Tx) error {
+		_, err := token.Sweep(tx, before, 1000)
+		return err
+	})
+	return err
+}

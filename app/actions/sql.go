@@ -1,0 +1,193 @@
+package actions
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"math"
+	"strconv"
+	"unicode/utf8"
+
+	"coffer/app/authz"
+	"coffer/app/domain"
+	"coffer/tenants/guard"
+	"coffer/tenants/sqlite"
+)
+
+// Bounds of a statement's input, in numbers and bytes.
+const (
+	MaxSQLArgs = 1000
+	MaxSQLText = guard.DefaultSQL
+)
+
+// SQLIn is one statement with its arguments, in order or by name.
+type SQLIn struct {
+	Tenant string              `path:"tenant" json:"-"`
+	SQL    string              `json:"sql"`
+	Args   []SQLValue          `json:"args,omitempty"`
+	Named  map[string]SQLValue `json:"named,omitempty"`
+}
+
+// SQLOut is a result. Columns and rows are empty for a statement without any.
+type SQLOut struct {
+	Columns      []string     `json:"columns"`
+	Rows         [][]SQLValue `json:"rows"`
+	Affected     int64        `json:"affected"`
+	LastInsertID int64        `json:"last_insert_id"`
+}
+
+// SQL runs one statement in the tenant's database: as sql.query on a connection
+// that cannot write if its text means to read, else as sql.write.
+var SQL = Operation[SQLIn, SQLOut]{
+	action: authz.SQLQuery,
+	also:   authz.SQLWrite,
+	ask: func(_ context.Context, _ *Service, in SQLIn) (authz.Request, error) {
+		tenant, err := domain.ParseTenantID(in.Tenant)
+		if err != nil {
+			return authz.Request{}, err
+		}
+		switch {
+		case in.SQL == "":
+			return authz.Request{}, domain.Fieldf("sql", "missing")
+		case len(in.SQL) > MaxSQLText:
+			return authz.Request{}, domain.Fieldf("sql", "%d bytes are more than %d", len(in.SQL), MaxSQLText)
+		case len(in.Args)+len(in.Named) > MaxSQLArgs:
+			return authz.Request{}, domain.Fieldf("args", "%d arguments are more than %d", len(in.Args)+len(in.Named), MaxSQLArgs)
+		}
+		r := authz.Request{Tenant: tenant, Action: authz.SQLWrite}
+		if guard.OnlyReads(in.SQL) {
+			r.Action = authz.SQLQuery
+		}
+		return r, nil
+	},
+	act: runSQL,
+}
+
+func runSQL(ctx context.Context, c *call, in SQLIn) (SQLOut, error) {
+	out := SQLOut{Columns: []string{}, Rows: [][]SQLValue{}}
+	request := guard.Request{SQL: in.SQL}
+	for _, a := range in.Args {
+		request.Args = append(request.Args, a.v)
+	}
+	for name, a := range in.Named {
+		request.Named = append(request.Named, guard.Named{Name: name, Value: a.v})
+	}
+	sink := guard.Sink{
+		Columns: func(cols []sqlite.Column) error {
+			for _, col := range cols {
+				out.Columns = append(out.Columns, col.Name)
+			}
+			return nil
+		},
+		Row: func(row []sqlite.Value) error {
+			values := make([]SQLValue, len(row))
+			for i, v := range row {
+				values[i] = SQLValue{v}
+			}
+			out.Rows = append(out.Rows, values)
+			return nil
+		},
+	}
+	var done guard.Outcome
+	var err error
+	if c.permit.Action() == authz.SQLQuery {
+		done, err = c.files.Query(ctx, c.permit, request, sink)
+	} else if err = c.begin(ctx); err == nil {
+		done, err = c.files.Exec(ctx, c.permit, request, sink)
+	}
+	out.Affected, out.LastInsertID = done.Affected, done.LastInsertRowID
+	c.describe(done.Report)
+	return out, err
+}
+
+// describe says in the event what was touched, never a value.
+func (c *call) describe(r guard.Report) {
+	c.detail["statement"] = string(r.Kind)
+	c.detail["tables"] = r.Tables
+	c.detail["columns"] = r.Columns
+	c.detail["rows_in"], c.detail["rows_out"] = r.RowsIn, r.RowsOut
+	if r.Truncated {
+		c.detail["truncated"] = true
+	}
+}
+
+// SQLValue is one value on the wire: null, a number, a string, or for a blob
+// (and for text that is not UTF-8) {"base64": "…"}.
+type SQLValue struct{ v sqlite.Value }
+
+// Value is the value itself.
+func (v SQLValue) Value() sqlite.Value { return v.v }
+
+type blobJSON struct {
+	Base64 *string `json:"base64"`
+}
+
+// MarshalJSON writes the wire form. Integers are written in full; what reads
+// JSON numbers as floats loses digits beyond 2^53.
+func (v SQLValue) MarshalJSON() ([]byte, error) {
+	switch v.v.Type() {
+	case sqlite.TypeInteger:
+		return strconv.AppendInt(nil, v.v.Int64(), 10), nil
+	case sqlite.TypeFloat:
+		if f := v.v.Float64(); math.IsInf(f, 0) {
+			return json.Marshal(strconv.FormatFloat(f, 'g', -1, 64))
+		}
+		return json.Marshal(v.v.Float64())
+	case sqlite.TypeText:
+		if utf8.ValidString(v.v.Raw()) {
+			return json.Marshal(v.v.Raw())
+		}
+		fallthrough
+	case sqlite.TypeBlob:
+		text := base64.StdEncoding.EncodeToString(v.v.Bytes())
+		return json.Marshal(blobJSON{&text})
+	}
+	return []byte("null"), nil
+}
+
+// UnmarshalJSON reads the wire form; true and false become 1 and 0.
+func (v *SQLValue) UnmarshalJSON(b []byte) error {
+	bad := domain.Errorf(domain.Invalid, "an argument is neither null, a number, a string, a boolean nor {\"base64\": …}")
+	switch {
+	case len(b) == 0:
+		return bad
+	case b[0] == 'n':
+		v.v = sqlite.Value{}
+	case b[0] == 't':
+		v.v = sqlite.Int(1)
+	case b[0] == 'f':
+		v.v = sqlite.Int(0)
+	case b[0] == '"':
+		var s string
+		if err := json.Unmarshal(b, &s); err != nil {
+			return bad
+		}
+		v.v = sqlite.Text(s)
+	case b[0] == '{':
+		var blob blobJSON
+		if err := json.Unmarshal(b, &blob); err != nil || blob.Base64 == nil {
+			return bad
+		}
+		raw, err := base64.StdEncoding.DecodeString(*blob.Base64)
+		if err != nil {
+			return bad
+		}
+		v.v = sqlite.Blob(raw)
+	default:
+		return v.unmarshalNumber(string(b), bad)
+	}
+	return nil
+}
+
+func (v *SQLValue) unmarshalNumber(s string, bad error) error {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		v.v = sqlite.Int(n)
+		return nil
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return bad
+	}
+	v.v = sqlite.Float(f)
+	return nil
+}

@@ -1,0 +1,294 @@
+package actions
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"coffer/app/authz"
+	"coffer/app/directory"
+	"coffer/app/domain"
+	"coffer/app/store"
+	"coffer/audit"
+	"coffer/tenants"
+	"coffer/vault/token"
+)
+
+// TenantCreateIn describes a new tenant.
+type TenantCreateIn struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// TenantInfo is what can be shown of a tenant.
+type TenantInfo struct {
+	ID      domain.TenantID `json:"id"`
+	Name    string          `json:"name"`
+	State   tenants.State   `json:"state"`
+	Created time.Time       `json:"created"`
+	Changed time.Time       `json:"changed"`
+	Slot    uint32          `json:"log_slot"`
+}
+
+func tenantInfo(r tenants.Record) TenantInfo {
+	return TenantInfo{ID: r.ID, Name: r.Name, State: r.State, Created: r.Created, Changed: r.Changed, Slot: r.Log.Slot}
+}
+
+// TenantCreate makes a tenant: its keys, its file, its record and its first
+// owner. The record is the commit; keys and a file without one are removed,
+// here or at the next start.
+var TenantCreate = Operation[TenantCreateIn, TenantInfo]{
+	action: authz.TenantCreate,
+	ask: func(_ context.Context, _ *Service, in TenantCreateIn) (authz.Request, error) {
+		id, err := domain.ParseTenantID(in.ID)
+		if err != nil {
+			return authz.Request{}, err
+		}
+		_, err = domain.ParseText("name", in.Name, domain.MaxDisplayName)
+		return authz.Request{Resource: string(id)}, err
+	},
+	act: func(ctx context.Context, c *call, in TenantCreateIn) (TenantInfo, error) {
+		if err := c.seal.TenantsAllowed(); err != nil {
+			return TenantInfo{}, err
+		}
+		id, name := domain.TenantID(in.ID), in.Name
+		c.creating.Lock() // two creations of one id must not share its keys and file
+		defer c.creating.Unlock()
+		if err := c.free(ctx, id); err != nil {
+			return TenantInfo{}, err
+		}
+		if err := c.begin(ctx); err != nil {
+			return TenantInfo{}, err
+		}
+		r, err := c.create(ctx, id, name)
+		if err != nil {
+			return TenantInfo{}, errors.Join(err, c.abandonTenant(context.WithoutCancel(ctx), c.permit, id))
+		}
+		return tenantInfo(r), c.log.Register(r.ID, r.Log)
+	},
+}
+
+// free says before anything is made whether the id can be had.
+func (s *Service) free(ctx context.Context, id domain.TenantID) error {
+	return s.db.View(ctx, func(tx *store.Tx) error {
+		_, err := tenants.Find(tx, id)
+		if errors.Is(err, tenants.ErrUnknown) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return domain.Errorf(domain.Conflict, "there is or was a tenant %q, and ids are never given out again", id).
+			WithHint("choose another id; see: coffer tenant list")
+	})
+}
+
+func (c *call) create(ctx context.Context, id domain.TenantID, name string) (tenants.Record, error) {
+	now := c.clock.Now().UTC()
+	uid, err := c.vault.CreateTenant(ctx, c.permit, id)
+	if err != nil {
+		return tenants.Record{}, err
+	}
+	if err := c.files.Create(ctx, c.permit, id); err != nil {
+		return tenants.Record{}, fmt.Errorf("making the file of tenant %q: %w", id, err)
+	}
+	r := tenants.Record{
+		ID: id, Name: name, Created: now, CreatedBy: c.who.Subject.Principal.String(), UID: uid,
+		Log: audit.Ref{Policy: audit.Policy{RetentionDays: audit.DefaultRetentionDays}},
+	}
+	_, _ = rand.Read(r.Log.Tag[:]) // never fails: it would end the process first
+	err = c.change(ctx, func(tx *store.Tx) error {
+		if r, err = tenants.Add(tx, r); err != nil {
+			return err
+		}
+		if c.who.Subject.Principal.Kind != domain.Person {
+			return nil
+		}
+		return directory.SetMember(tx, directory.Member{
+			Tenant: id, Person: c.who.Subject.Principal.ID, Role: domain.Owner,
+		}, now)
+	})
+	return r, err
+}
+
+// abandonTenant removes the keys and the file of a tenant that has no record.
+func (s *Service) abandonTenant(ctx context.Context, p *audit.Permit, id domain.TenantID) error {
+	err := s.db.View(ctx, func(tx *store.Tx) error {
+		_, err := tenants.Find(tx, id)
+		return err
+	})
+	if !errors.Is(err, tenants.ErrUnknown) {
+		return err // there is a record after all: the commit had happened
+	}
+	return errors.Join(s.vault.AbandonTenant(ctx, p, id), s.files.Abandon(ctx, p, id))
+}
+
+// TenantListOut is a page of tenants; Next is the cursor of the one after it.
+type TenantListOut struct {
+	Tenants []TenantInfo `json:"tenants"`
+	Next    string       `json:"next,omitempty"`
+}
+
+// TenantList lists the tenants by id.
+var TenantList = Operation[Page, TenantListOut]{
+	action: authz.TenantList,
+	ask: func(_ context.Context, _ *Service, in Page) (authz.Request, error) {
+		return authz.Request{}, in.check()
+	},
+	act: func(ctx context.Context, c *call, in Page) (TenantListOut, error) {
+		out := TenantListOut{Tenants: []TenantInfo{}}
+		err := c.db.View(ctx, func(tx *store.Tx) error {
+			limit := in.size()
+			page, err := tenants.List(tx, domain.TenantID(in.After), limit+1)
+			if len(page) > limit {
+				page = page[:limit]
+				out.Next = string(page[limit-1].ID)
+			}
+			for _, r := range page {
+				out.Tenants = append(out.Tenants, tenantInfo(r))
+			}
+			return err
+		})
+		c.detail["count"] = len(out.Tenants)
+		return out, err
+	},
+}
+
+// TenantShow shows one tenant.
+var TenantShow = Operation[TenantRef, TenantInfo]{
+	action: authz.TenantShow,
+	ask:    askTenant,
+	act: func(ctx context.Context, c *call, _ TenantRef) (out TenantInfo, err error) {
+		err = c.db.View(ctx, func(tx *store.Tx) error {
+			r, err := tenants.Find(tx, c.permit.Tenant())
+			out = tenantInfo(r)
+			return err
+		})
+		return out, err
+	},
+}
+
+// TenantSuspend closes a tenant for everybody, its open files and keys included.
+var TenantSuspend = Operation[TenantRef, TenantInfo]{
+	action: authz.TenantSuspend,
+	ask:    askTenant,
+	act: func(ctx context.Context, c *call, _ TenantRef) (TenantInfo, error) {
+		r, err := c.setState(ctx, tenants.Suspended, nil)
+		if err != nil {
+			return TenantInfo{}, err
+		}
+		err = c.followState(ctx)
+		return tenantInfo(r), err
+	},
+}
+
+// TenantResume opens a suspended tenant again.
+var TenantResume = Operation[TenantRef, TenantInfo]{
+	action: authz.TenantResume,
+	ask:    askTenant,
+	act: func(ctx context.Context, c *call, _ TenantRef) (TenantInfo, error) {
+		r, err := c.setState(ctx, tenants.Active, nil)
+		if err == nil {
+			err = c.followState(ctx)
+		}
+		return tenantInfo(r), err
+	},
+}
+
+// followState opens or closes the tenant's file as its record says. It looks
+// again afterwards: somebody who suspends or resumes at the same moment must not
+// leave a tenant that is open with a file that is closed.
+func (c *call) followState(ctx context.Context) error {
+	id := c.permit.Tenant()
+	for followed := tenants.State(""); ; {
+		var now tenants.Record
+		err := c.db.View(ctx, func(tx *store.Tx) (err error) {
+			now, err = tenants.Find(tx, id)
+			return err
+		})
+		if err != nil || now.State == followed {
+			return err
+		}
+		if followed = now.State; followed == tenants.Active {
+			c.files.Admit(id)
+			continue
+		}
+		err = c.files.Bar(ctx, id)
+		c.vault.Forget(id)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// TenantDestroy destroys a tenant: first its keys, which makes its data and
+// secrets unreadable at once, then the bytes. Its log stays until its retention
+// ends. Once the decision is committed it is carried out, at the next start if
+// need be.
+var TenantDestroy = Operation[TenantDestroyIn, TenantInfo]{
+	action: authz.TenantDestroy,
+	ask: func(_ context.Context, _ *Service, in TenantDestroyIn) (authz.Request, error) {
+		tenant, err := domain.ParseTenantID(in.Tenant)
+		if err == nil && in.Confirm != in.Tenant {
+			err = domain.Fieldf("confirm", "type the tenant's id to destroy it").
+				WithHint("coffer tenant destroy -t %s --confirm %s; nothing brings it back", in.Tenant, in.Tenant)
+		}
+		return authz.Request{Tenant: tenant}, err
+	},
+	act: func(ctx context.Context, c *call, _ TenantDestroyIn) (TenantInfo, error) {
+		r, err := c.setState(ctx, tenants.Destroying, func(tx *store.Tx) error {
+			if err := directory.RemoveTenant(tx, c.permit.Tenant()); err != nil {
+				return err
+			}
+			n, err := token.RevokeWhere(tx, c.permit.Tenant(), func(token.Token) bool { return true })
+			c.detail["tokens_revoked"] = n
+			return err
+		})
+		if err != nil {
+			return TenantInfo{}, err
+		}
+		r, err = c.destroy(context.WithoutCancel(ctx), c.permit, r)
+		return tenantInfo(r), err
+	},
+}
+
+// TenantDestroyIn names the tenant twice.
+type TenantDestroyIn struct {
+	Tenant  string `path:"tenant" json:"-"`
+	Confirm string `query:"confirm" json:"-"`
+}
+
+// destroy carries a committed decision out. Every step may be done again.
+func (s *Service) destroy(ctx context.Context, p *audit.Permit, r tenants.Record) (tenants.Record, error) {
+	if err := s.files.Bar(ctx, r.ID); err != nil {
+		return r, err
+	}
+	s.rekeying.Lock()
+	defer s.rekeying.Unlock()
+	if err := s.vault.DestroyTenant(ctx, p, r.ID); err != nil {
+		return r, fmt.Errorf("destroying the keys of tenant %q: %w", r.ID, err)
+	}
+	if err := s.files.Remove(ctx, p); err != nil {
+		return r, fmt.Errorf("removing the file of tenant %q: %w", r.ID, err)
+	}
+	_, err := s.db.Update(ctx, func(tx *store.Tx) (err error) {
+		if err = s.vault.Purge(ctx, tx, p, r.UID); err != nil {
+			return err
+		}
+		r, err = tenants.SetState(tx, r.ID, tenants.Destroyed, s.clock.Now())
+		return err
+	})
+	return r, err
+}
+
+func (c *call) setState(ctx context.Context, to tenants.State, also func(*store.Tx) error) (r tenants.Record, err error) {
+	err = c.change(ctx, func(tx *store.Tx) error {
+		if r, err = tenants.SetState(tx, c.permit.Tenant(), to, c.clock.Now()); err != nil || also == nil {
+			return err
+		}
+		return also(tx)
+	})
+	return r, err
+}

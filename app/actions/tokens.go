@@ -1,0 +1,333 @@
+package actions
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"coffer/app/authn"
+	"coffer/app/authz"
+	"coffer/app/directory"
+	"coffer/app/domain"
+	"coffer/app/store"
+	"coffer/vault/token"
+)
+
+// TokenIssueIn asks for a token of a tenant. Without role and grants it is as
+// wide as the caller; with a workload it stands for that workload.
+type TokenIssueIn struct {
+	Tenant   string   `path:"tenant" json:"-"`
+	Role     string   `json:"role,omitempty"`
+	Grants   []string `json:"grants,omitempty"`
+	Workload string   `json:"workload,omitempty"` // name
+	TTL      Duration `json:"ttl,omitempty"`      // 1 h if zero, 24 h at most
+	Name     string   `json:"name,omitempty"`     // a note for people
+}
+
+// Issued is a new token; its text is shown this once.
+type Issued struct {
+	Token        domain.Disclosure  `json:"token"`
+	Accessor     string             `json:"accessor"`
+	Tenant       domain.TenantID    `json:"tenant"`
+	Role         domain.Role        `json:"role,omitempty"`
+	Capabilities []authz.Capability `json:"capabilities,omitempty"`
+	Expires      time.Time          `json:"expires"`
+}
+
+func issued(text domain.Secret, t token.Token) Issued {
+	return Issued{
+		Token: domain.DiscloseText(text), Accessor: t.Accessor, Tenant: t.Tenant,
+		Role: t.Layer.Role, Capabilities: t.Layer.Capabilities, Expires: t.Expires,
+	}
+}
+
+// TokenIssue issues a token no wider than its maker.
+var TokenIssue = Operation[TokenIssueIn, Issued]{
+	action: authz.TokenIssue,
+	ask: func(_ context.Context, _ *Service, in TokenIssueIn) (authz.Request, error) {
+		tenant, err := domain.ParseTenantID(in.Tenant)
+		if err != nil {
+			return authz.Request{}, err
+		}
+		_, err = in.spec()
+		return authz.Request{Tenant: tenant}, err
+	},
+	act: func(ctx context.Context, c *call, in TokenIssueIn) (out Issued, err error) {
+		spec, err := in.spec()
+		if err != nil {
+			return Issued{}, err
+		}
+		err = c.change(ctx, func(tx *store.Tx) error {
+			if err := c.fill(tx, &spec, in.Workload); err != nil {
+				return err
+			}
+			text, t, err := token.Issue(tx, spec, c.clock.Now())
+			out = issued(text, t)
+			return err
+		})
+		if err == nil {
+			c.detail["accessor"], c.detail["for"], c.detail["expires"] = out.Accessor, spec.Principal.String(), out.Expires
+		}
+		return out, err
+	},
+}
+
+// spec reads what can be read without the directory.
+func (in TokenIssueIn) spec() (token.Spec, error) {
+	ttl, err := domain.ParseTTL(time.Duration(in.TTL))
+	if err != nil {
+		return token.Spec{}, err
+	}
+	s := token.Spec{TTL: ttl, Tenant: domain.TenantID(in.Tenant)}
+	switch {
+	case in.Role != "" && (len(in.Grants) > 0 || in.Workload != ""):
+		return token.Spec{}, domain.Fieldf("role", "give a role, or grants, not both; a workload has no role")
+	case in.Role != "":
+		s.Layer.Role, err = domain.ParseTenantRole(in.Role)
+	case len(in.Grants) > 0:
+		s.Layer.Capabilities, err = authz.ParseCapabilities(in.Grants)
+	}
+	if err != nil {
+		return token.Spec{}, err
+	}
+	if in.Workload != "" {
+		if _, err := domain.ParseName("workload", in.Workload); err != nil {
+			return token.Spec{}, err
+		}
+	}
+	if in.Name != "" {
+		s.Name, err = domain.ParseText("name", in.Name, domain.MaxDisplayName)
+	}
+	return s, err
+}
+
+// fill decides for whom the token stands and checks that its maker may.
+func (c *call) fill(tx *store.Tx, s *token.Spec, workload string) error {
+	me := c.who.Subject
+	s.Principal, s.IssuedBy = me.Principal, me.Principal.ID
+	if workload != "" {
+		w, err := directory.WorkloadByName(tx, s.Tenant, workload)
+		if err != nil {
+			return err
+		}
+		if m, found, err := directory.Membership(tx, s.Tenant, me.Principal.ID, c.clock.Now()); err != nil || (found && m.Expires != nil) {
+			return cmp.Or[error](err, domain.Errorf(domain.Denied, "a workload's token would outlast the break-glass membership"))
+		}
+		if c.permit.Grant().OwnOnly() && w.CreatedBy != me.Principal.ID {
+			return domain.Errorf(domain.Denied, "the workload %q is not yours", workload)
+		}
+		s.Principal = domain.Principal{Kind: domain.Workload, ID: w.ID}
+		if len(s.Layer.Capabilities) == 0 {
+			s.Layer.Capabilities = w.Capabilities
+		}
+	} else if s.Layer.Role == "" && len(s.Layer.Capabilities) == 0 {
+		own := me.Tenants[s.Tenant]
+		if len(own) == 0 {
+			return domain.Errorf(domain.Denied, "only a member can have a token of %s", s.Tenant)
+		}
+		s.Layer = own[len(own)-1] // the narrowest: a token's own bound comes last
+	}
+	return authz.MayDelegate(me, s.Tenant, s.Layer)
+}
+
+// TokenInfo is what can be shown of a token.
+type TokenInfo struct {
+	Accessor     string             `json:"accessor"`
+	Tenant       domain.TenantID    `json:"tenant"`
+	Principal    string             `json:"principal"`
+	IssuedBy     string             `json:"issued_by"`
+	Name         string             `json:"name,omitempty"`
+	Role         domain.Role        `json:"role,omitempty"`
+	Capabilities []authz.Capability `json:"capabilities,omitempty"`
+	Issued       time.Time          `json:"issued"`
+	Expires      time.Time          `json:"expires"`
+}
+
+func infoOf(t token.Token) TokenInfo {
+	return TokenInfo{
+		Accessor: t.Accessor, Tenant: t.Tenant, Principal: t.Principal.String(), IssuedBy: t.IssuedBy, Name: t.Name,
+		Role: t.Layer.Role, Capabilities: t.Layer.Capabilities, Issued: t.Issued, Expires: t.Expires,
+	}
+}
+
+// TokenHeld names a token by its text, which proves that one holds it.
+type TokenHeld struct {
+	Token domain.Secret `json:"token"`
+}
+
+// askHeld finds the tenant of the token, in whose log the event belongs.
+func askHeld(ctx context.Context, s *Service, in TokenHeld) (r authz.Request, err error) {
+	err = s.db.View(ctx, func(tx *store.Tx) error {
+		t, err := token.Lookup(tx, in.Token, s.clock.Now())
+		r = authz.Request{Tenant: t.Tenant, Resource: t.Accessor}
+		return err
+	})
+	if errors.Is(err, token.ErrUnknown) {
+		return r, domain.Errorf(domain.NotFound, "the token is not valid: it may have expired or been revoked")
+	}
+	return r, err
+}
+
+// TokenLookup shows what a token that one holds may do and when it ends.
+var TokenLookup = Operation[TokenHeld, TokenInfo]{
+	action: authz.TokenLookup,
+	ask:    askHeld,
+	act: func(ctx context.Context, c *call, in TokenHeld) (out TokenInfo, err error) {
+		err = c.db.View(ctx, func(tx *store.Tx) error {
+			t, err := token.Lookup(tx, in.Token, c.clock.Now())
+			out = infoOf(t)
+			return err
+		})
+		return out, err
+	},
+}
+
+// TokenDiscard revokes a token that one holds.
+var TokenDiscard = Operation[TokenHeld, TokenInfo]{
+	action: authz.TokenDiscard,
+	ask:    askHeld,
+	act: func(ctx context.Context, c *call, in TokenHeld) (out TokenInfo, err error) {
+		err = c.change(ctx, func(tx *store.Tx) error {
+			t, err := token.Lookup(tx, in.Token, c.clock.Now())
+			if err != nil {
+				return err
+			}
+			out = infoOf(t)
+			return token.Revoke(tx, t)
+		})
+		return out, err
+	},
+}
+
+// TokenRef names a token of a tenant by its accessor.
+type TokenRef struct {
+	Tenant   string `path:"tenant" json:"-"`
+	Accessor string `path:"accessor" json:"-"`
+}
+
+// TokenRevoke revokes a token by its accessor.
+var TokenRevoke = Operation[TokenRef, TokenInfo]{
+	action: authz.TokenRevoke,
+	ask: func(ctx context.Context, s *Service, in TokenRef) (authz.Request, error) {
+		tenant, err := domain.ParseTenantID(in.Tenant)
+		if err != nil {
+			return authz.Request{}, err
+		}
+		if _, err := domain.ParseName("accessor", in.Accessor); err != nil && len(in.Accessor) > 64 {
+			return authz.Request{}, err
+		}
+		r := authz.Request{Tenant: tenant, Resource: in.Accessor}
+		err = s.db.View(ctx, func(tx *store.Tx) error {
+			t, err := token.ByAccessor(tx, tenant, in.Accessor, s.clock.Now())
+			r.OwnedBy = ownerOf(t)
+			if domain.KindOf(err) == domain.NotFound {
+				err = nil // act says so to those who may know
+			}
+			return err
+		})
+		return r, err
+	},
+	act: func(ctx context.Context, c *call, in TokenRef) (out TokenInfo, err error) {
+		err = c.change(ctx, func(tx *store.Tx) error {
+			t, err := token.ByAccessor(tx, c.permit.Tenant(), in.Accessor, c.clock.Now())
+			if err != nil {
+				return err
+			}
+			out = infoOf(t)
+			return token.Revoke(tx, t)
+		})
+		return out, err
+	},
+}
+
+// ownerOf is the principal to whom a token belongs for "own only" roles: who
+// asked for it.
+func ownerOf(t token.Token) string { return t.IssuedBy }
+
+// TenantRef names a tenant.
+type TenantRef struct {
+	Tenant string `path:"tenant" json:"-"`
+}
+
+func askTenant(_ context.Context, _ *Service, in TenantRef) (authz.Request, error) {
+	tenant, err := domain.ParseTenantID(in.Tenant)
+	return authz.Request{Tenant: tenant}, err
+}
+
+// TokenListOut is a tenant's live tokens.
+type TokenListOut struct {
+	Tokens []TokenInfo `json:"tokens"`
+}
+
+// TokenList lists live tokens; some roles see their own only.
+var TokenList = Operation[TenantRef, TokenListOut]{
+	action: authz.TokenList,
+	ask:    askTenant,
+	act: func(ctx context.Context, c *call, _ TenantRef) (TokenListOut, error) {
+		out := TokenListOut{Tokens: []TokenInfo{}}
+		err := c.db.View(ctx, func(tx *store.Tx) error {
+			all, err := token.List(tx, c.permit.Tenant(), c.clock.Now())
+			for _, t := range all {
+				if !c.permit.Grant().OwnOnly() || ownerOf(t) == c.who.Subject.Principal.ID {
+					out.Tokens = append(out.Tokens, infoOf(t))
+				}
+			}
+			return err
+		})
+		c.detail["count"] = len(out.Tokens)
+		return out, err
+	},
+}
+
+// Login is a workload's role id and secret id.
+type Login struct {
+	RoleID   string        `json:"role_id"`
+	SecretID domain.Secret `json:"secret_id"`
+	TTL      Duration      `json:"ttl,omitempty"`
+}
+
+// WorkloadLogin gives a workload a token for its role id and secret id.
+var WorkloadLogin = Operation[Login, Issued]{
+	action: authz.WorkloadLogin,
+	ask: func(ctx context.Context, s *Service, in Login) (r authz.Request, err error) {
+		if _, err := domain.ParseTTL(time.Duration(in.TTL)); err != nil {
+			return r, err
+		}
+		err = s.db.View(ctx, func(tx *store.Tx) error {
+			w, _, err := authn.AppRole(tx, in.RoleID, in.SecretID, s.clock.Now())
+			r = authz.Request{Tenant: w.Tenant, Resource: w.ID}
+			return err
+		})
+		if errors.Is(err, authn.ErrLogin) {
+			s.log.Unauthenticated("", "workload login")
+		}
+		return r, err
+	},
+	act: func(ctx context.Context, c *call, in Login) (out Issued, err error) {
+		err = c.change(ctx, func(tx *store.Tx) error {
+			w, secretID, err := authn.AppRole(tx, in.RoleID, in.SecretID, c.clock.Now())
+			if err != nil {
+				return err
+			}
+			if err := directory.SpendSecretID(tx, w, secretID); err != nil {
+				return err
+			}
+			ttl := w.TokenTTL
+			if in.TTL > 0 {
+				ttl = min(ttl, time.Duration(in.TTL))
+			}
+			text, t, err := token.Issue(tx, token.Spec{
+				Tenant: w.Tenant, Principal: domain.Principal{Kind: domain.Workload, ID: w.ID},
+				Layer: authz.Layer{Capabilities: w.Capabilities}, IssuedBy: w.ID, TTL: ttl,
+			}, c.clock.Now())
+			out = issued(text, t)
+			c.detail["secret_id"] = secretID.Accessor
+			return err
+		})
+		if err == nil {
+			c.detail["accessor"] = out.Accessor
+		}
+		return out, err
+	},
+}

@@ -1,0 +1,209 @@
+package actions
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"coffer/app/authz"
+	"coffer/app/directory"
+	"coffer/app/domain"
+	"coffer/app/store"
+	"coffer/vault/token"
+)
+
+// WorkloadCreateIn describes a workload and its first secret id.
+type WorkloadCreateIn struct {
+	Tenant       string   `path:"tenant" json:"-"`
+	Name         string   `json:"name"`
+	Grants       []string `json:"grants"`
+	TokenTTL     Duration `json:"token_ttl,omitempty"`      // of its tokens; 1 h if zero
+	SecretIDTTL  Duration `json:"secret_id_ttl,omitempty"`  // 30 days if zero
+	SecretIDUses int      `json:"secret_id_uses,omitempty"` // any number if zero
+}
+
+// Credentials are what a workload logs in with; the secret id is shown this once.
+type Credentials struct {
+	Workload string            `json:"workload"`
+	RoleID   string            `json:"role_id"`
+	SecretID domain.Disclosure `json:"secret_id"`
+	Accessor string            `json:"secret_id_accessor"`
+	Expires  time.Time         `json:"secret_id_expires"`
+}
+
+// WorkloadCreate makes a workload no wider than its maker.
+var WorkloadCreate = Operation[WorkloadCreateIn, Credentials]{
+	action: authz.WorkloadCreate,
+	ask: func(_ context.Context, _ *Service, in WorkloadCreateIn) (authz.Request, error) {
+		_, err := in.workload()
+		if err != nil {
+			return authz.Request{}, err
+		}
+		return authz.Request{Tenant: domain.TenantID(in.Tenant), Resource: in.Name}, in.secretID().Check()
+	},
+	act: func(ctx context.Context, c *call, in WorkloadCreateIn) (out Credentials, err error) {
+		w, err := in.workload()
+		if err != nil {
+			return Credentials{}, err
+		}
+		w.CreatedBy = c.who.Subject.Principal.ID
+		if err := authz.MayDelegate(c.who.Subject, w.Tenant, authz.Layer{Capabilities: w.Capabilities}); err != nil {
+			return Credentials{}, err
+		}
+		c.detail["grants"] = in.Grants
+		err = c.change(ctx, func(tx *store.Tx) error {
+			w, err := directory.AddWorkload(tx, w, c.clock.Now())
+			if err != nil {
+				return err
+			}
+			out, err = c.newSecretID(tx, w, in.secretID())
+			return err
+		})
+		if err == nil {
+			c.detail["workload"], c.detail["secret_id"] = out.RoleID, out.Accessor
+		}
+		return out, err
+	},
+}
+
+func (in WorkloadCreateIn) workload() (w directory.Workload, err error) {
+	if w.Tenant, err = domain.ParseTenantID(in.Tenant); err != nil {
+		return w, err
+	}
+	if w.Name, err = domain.ParseName("name", in.Name); err != nil {
+		return w, err
+	}
+	if w.Capabilities, err = authz.ParseCapabilities(in.Grants); err != nil {
+		return w, err
+	}
+	w.TokenTTL, err = domain.ParseTTL(time.Duration(in.TokenTTL))
+	return w, err
+}
+
+func (in WorkloadCreateIn) secretID() directory.SecretIDSpec {
+	return directory.SecretIDSpec{TTL: time.Duration(in.SecretIDTTL), Uses: in.SecretIDUses}
+}
+
+func (c *call) newSecretID(tx *store.Tx, w directory.Workload, spec directory.SecretIDSpec) (Credentials, error) {
+	text, s, err := directory.AddSecretID(tx, w, spec, c.clock.Now())
+	return Credentials{
+		Workload: w.Name, RoleID: w.ID, SecretID: domain.DiscloseText(text), Accessor: s.Accessor, Expires: s.Expires,
+	}, err
+}
+
+// WorkloadRef names a workload, with the bounds of a further secret id where one
+// is issued.
+type WorkloadRef struct {
+	Tenant string   `path:"tenant" json:"-"`
+	Name   string   `path:"name" json:"-"`
+	TTL    Duration `json:"ttl,omitempty"`
+	Uses   int      `json:"uses,omitempty"`
+}
+
+// askWorkload finds whose the workload is; whether it exists is said by act.
+func askWorkload(ctx context.Context, s *Service, in WorkloadRef) (authz.Request, error) {
+	tenant, err := domain.ParseTenantID(in.Tenant)
+	if err != nil {
+		return authz.Request{}, err
+	}
+	if _, err := domain.ParseName("name", in.Name); err != nil {
+		return authz.Request{}, err
+	}
+	if err := (directory.SecretIDSpec{TTL: time.Duration(in.TTL), Uses: in.Uses}).Check(); err != nil {
+		return authz.Request{}, err
+	}
+	r := authz.Request{Tenant: tenant, Resource: in.Name}
+	err = s.db.View(ctx, func(tx *store.Tx) error {
+		w, err := directory.WorkloadByName(tx, tenant, in.Name)
+		r.OwnedBy = w.CreatedBy
+		if domain.KindOf(err) == domain.NotFound {
+			err = nil
+		}
+		return err
+	})
+	return r, err
+}
+
+// WorkloadSecretID issues a further secret id.
+var WorkloadSecretID = Operation[WorkloadRef, Credentials]{
+	action: authz.WorkloadSecretID,
+	ask:    askWorkload,
+	act: func(ctx context.Context, c *call, in WorkloadRef) (out Credentials, err error) {
+		err = c.change(ctx, func(tx *store.Tx) error {
+			w, err := directory.WorkloadByName(tx, c.permit.Tenant(), in.Name)
+			if err != nil {
+				return err
+			}
+			// A secret id logs in as the workload: whoever gets one must
+			// hold what the workload holds.
+			if err := authz.MayDelegate(c.who.Subject, w.Tenant, authz.Layer{Capabilities: w.Capabilities}); err != nil {
+				return err
+			}
+			out, err = c.newSecretID(tx, w, directory.SecretIDSpec{TTL: time.Duration(in.TTL), Uses: in.Uses})
+			return err
+		})
+		c.detail["secret_id"] = out.Accessor
+		return out, err
+	},
+}
+
+// WorkloadInfo is what can be shown of a workload.
+type WorkloadInfo struct {
+	Name         string             `json:"name"`
+	RoleID       string             `json:"role_id"`
+	Capabilities []authz.Capability `json:"capabilities"`
+	TokenTTL     Duration           `json:"token_ttl"`
+	CreatedBy    string             `json:"created_by"`
+	Created      time.Time          `json:"created"`
+}
+
+// WorkloadListOut is a tenant's workloads.
+type WorkloadListOut struct {
+	Workloads []WorkloadInfo `json:"workloads"`
+}
+
+// WorkloadList lists workloads; some roles see their own only.
+var WorkloadList = Operation[TenantRef, WorkloadListOut]{
+	action: authz.WorkloadList,
+	ask:    askTenant,
+	act: func(ctx context.Context, c *call, _ TenantRef) (WorkloadListOut, error) {
+		out := WorkloadListOut{Workloads: []WorkloadInfo{}}
+		err := c.db.View(ctx, func(tx *store.Tx) error {
+			all, err := directory.Workloads(tx, c.permit.Tenant())
+			for _, w := range all {
+				if c.permit.Grant().OwnOnly() && w.CreatedBy != c.who.Subject.Principal.ID {
+					continue
+				}
+				out.Workloads = append(out.Workloads, WorkloadInfo{
+					Name: w.Name, RoleID: w.ID, Capabilities: w.Capabilities,
+					TokenTTL: Duration(w.TokenTTL), CreatedBy: w.CreatedBy, Created: w.Created,
+				})
+			}
+			return err
+		})
+		c.detail["count"] = len(out.Workloads)
+		return out, err
+	},
+}
+
+// Removed says how many tokens ended with what was removed.
+type Removed struct {
+	TokensRevoked int `json:"tokens_revoked"`
+}
+
+// WorkloadRemove removes a workload, its secret ids and its tokens.
+var WorkloadRemove = Operation[WorkloadRef, Removed]{
+	action: authz.WorkloadRemove,
+	ask:    askWorkload,
+	act: func(ctx context.Context, c *call, in WorkloadRef) (out Removed, err error) {
+		err = c.change(ctx, func(tx *store.Tx) error {
+			w, err := directory.WorkloadByName(tx, c.permit.Tenant(), in.Name)
+			if err != nil {
+				return err
+			}
+			out.TokensRevoked, err = token.RevokeWhere(tx, w.Tenant, func(t token.Token) bool { return t.Principal.ID == w.ID })
+			return cmp.Or(err, directory.RemoveWorkload(tx, w))
+		})
+		return out, err
+	},
+}

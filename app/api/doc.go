@@ -1,0 +1,12 @@
+// Package api is the native JSON API under /api/v1: it parses a request, calls
+// one action, and answers.
+//
+// A route is made from an actions.Operation and cannot be made without one, so
+// there is no route without an action. Who asks is either the bearer of a token
+// or, on the local socket, the peer's user; a request with a token is judged by
+// that token alone, wherever it came from.
+//
+// Errors are problem details (RFC 9457) with the members kind, hint and field.
+// Every answer about a tenant carries the receipt of its audit event in the
+// header Coffer-Audit, as "<sequence>:<leaf hash>".
+package api

@@ -1,0 +1,143 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"coffer/app/api"
+	"coffer/app/domain"
+	"coffer/app/durable"
+	"coffer/vault/token"
+)
+
+// maxAnswer bounds what the command line reads of an answer, in bytes.
+const maxAnswer = 64 << 20
+
+// client calls the native API over the local socket.
+type client struct {
+	socket  string
+	token   domain.Secret
+	http    *http.Client
+	receipt string // of the last answer
+}
+
+// dial makes a client for a command: the socket of the data directory, and a
+// token if one was given.
+func dial(c *cli.Context, std Stdio) (*client, error) {
+	token, err := tokenFrom(c, std)
+	if err != nil {
+		return nil, err
+	}
+	data := dataDir(c, std)
+	if data == "" {
+		return nil, domain.Fieldf("data", "no directory is named")
+	}
+	return newClient(socketPath(data), token), nil
+}
+
+func newClient(socket string, token domain.Secret) *client {
+	dialer := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}
+	return &client{socket: socket, token: token, http: &http.Client{Transport: &http.Transport{
+		DialContext: dialer, DisableCompression: true, MaxIdleConnsPerHost: 64,
+	}}}
+}
+
+// tokenFrom reads the token from --token-file or COFFER_TOKEN, in this order.
+func tokenFrom(c *cli.Context, std Stdio) (domain.Secret, error) {
+	path := c.String("token-file")
+	switch {
+	case c.IsSet("token-file") && path == "":
+		// A script's unset variable must not make it act as somebody else.
+		return domain.Secret{}, domain.Fieldf("token-file", "no file is named")
+	case path == "":
+		t := domain.SecretString(std.Env("COFFER_TOKEN"))
+		if bytes.ContainsFunc(t.Reveal(), unsendable) {
+			return domain.Secret{}, domain.Fieldf("token", "COFFER_TOKEN holds no token")
+		}
+		return t, nil
+	}
+	b, err := durable.ReadFile(path, 4096)
+	if err != nil {
+		return domain.Secret{}, domain.Errorf(domain.Invalid, "reading the token file: %w", err)
+	}
+	t := domain.NewSecret(bytes.TrimSpace(b))
+	if !strings.HasPrefix(string(t.Reveal()), token.Prefix) || bytes.ContainsFunc(t.Reveal(), unsendable) {
+		return domain.Secret{}, domain.Fieldf("token-file", "%s holds no token", path)
+	}
+	return t, nil
+}
+
+// unsendable are the characters that no header can have (RFC 9110 section 5.5),
+// and blanks, which no token has.
+func unsendable(r rune) bool { return r <= ' ' || r >= 0x7f }
+
+// call sends one request and reads the answer into out. in is nil for none.
+func (c *client) call(ctx context.Context, method, path string, query url.Values, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		if len(b) > api.MaxBody { // the server would hang up on it
+			return domain.Errorf(domain.Limit, "the request is larger than %d bytes", api.MaxBody)
+		}
+		body = bytes.NewReader(b)
+	}
+	target := url.URL{Scheme: "http", Host: "coffer", Path: path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, method, target.String(), body)
+	if err != nil {
+		return err
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	req.Header.Set("User-Agent", "coffer/"+version())
+	if c.token.Len() > 0 {
+		req.Header.Set("Authorization", "Bearer "+string(c.token.Reveal()))
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return c.unreachable(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return c.unreachable(err)
+	}
+	c.receipt = resp.Header.Get(api.AuditHeader)
+	if resp.StatusCode >= 400 {
+		var p api.Problem
+		if err := json.Unmarshal(answer, &p); err != nil {
+			return domain.Errorf(domain.Unavailable, "the answer of %s is not Coffer's", c.socket)
+		}
+		return p.Err()
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	return nil
+}
+
+func (c *client) unreachable(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return domain.Errorf(domain.Unavailable, "interrupted before the answer came").
+			WithHint("whether it was done stands in: coffer audit tail")
+	}
+	return domain.Errorf(domain.Unavailable, "no Coffer answers at %s: %w", c.socket, err).
+		WithHint("start one with: coffer serve --data %s", filepath.Dir(filepath.Dir(c.socket)))
+}

@@ -1,0 +1,118 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/urfave/cli/v2"
+
+	"coffer/app/actions"
+)
+
+func newTenantCommand(std Stdio) *cli.Command {
+	return group("tenant", "create and manage tenants",
+		newTenantCreateCommand(std), newTenantListCommand(std),
+		tenantStateCommand(std, "show", "show one tenant", http.MethodGet, ""),
+		tenantStateCommand(std, "suspend", "close a tenant for everybody until it is resumed", http.MethodPost, "suspend"),
+		tenantStateCommand(std, "resume", "open a suspended tenant again", http.MethodPost, "resume"),
+		newTenantDestroyCommand(std),
+	)
+}
+
+func newTenantCreateCommand(std Stdio) *cli.Command {
+	name := &cli.StringFlag{Name: "name", Usage: "display `NAME`; the id if not given"}
+	return clientCommand(std, &cli.Command{
+		Name: "create", Usage: "create a tenant with its keys, file and log", ArgsUsage: "TENANT", Flags: clientFlags(name),
+	}, 1, 1, func(r *run) error {
+		in := actions.TenantCreateIn{ID: r.Args().First(), Name: r.String("name")}
+		if in.Name == "" {
+			in.Name = in.ID
+		}
+		var out actions.TenantInfo
+		if err := r.client.call(r.Context.Context, http.MethodPost, "/api/v1/tenants", nil, in, &out); err != nil {
+			return err
+		}
+		return r.show(out, func(w io.Writer) { fmt.Fprintf(w, "created %s, you are its first owner\n", out.ID) })
+	})
+}
+
+func newTenantListCommand(std Stdio) *cli.Command {
+	return clientCommand(std, &cli.Command{Name: "list", Usage: "list the tenants", Flags: clientFlags()}, 0, 0, func(r *run) error {
+		all := actions.TenantListOut{Tenants: []actions.TenantInfo{}}
+		for after := ""; ; {
+			var page actions.TenantListOut
+			q := queryOf("after", after, "limit", fmt.Sprint(actions.MaxPage))
+			if err := r.client.call(r.Context.Context, http.MethodGet, "/api/v1/tenants", q, nil, &page); err != nil {
+				return err
+			}
+			all.Tenants = append(all.Tenants, page.Tenants...)
+			if after = page.Next; after == "" {
+				break
+			}
+		}
+		return r.show(all, func(w io.Writer) {
+			var rows [][]string
+			for _, t := range all.Tenants {
+				rows = append(rows, []string{string(t.ID), t.Name, string(t.State), timeText(t.Created)})
+			}
+			table(w, []string{"TENANT", "NAME", "STATE", "CREATED"}, rows)
+		})
+	})
+}
+
+// tenantArgument lets the tenant be given as an argument besides --tenant.
+func tenantArgument(r *run) error {
+	if r.NArg() == 1 && r.String("tenant") == "" {
+		return r.Set("tenant", r.Args().First())
+	}
+	return nil
+}
+
+func tenantStateCommand(std Stdio, name, usage, method, verb string) *cli.Command {
+	return clientCommand(std, &cli.Command{Name: name, Usage: usage, ArgsUsage: "[TENANT]", Flags: tenantFlags()}, 0, 1, func(r *run) error {
+		if err := tenantArgument(r); err != nil {
+			return err
+		}
+		parts := []string{}
+		if verb != "" {
+			parts = append(parts, verb)
+		}
+		path, err := r.tenantPath(parts...)
+		if err != nil {
+			return err
+		}
+		var out actions.TenantInfo
+		if err := r.client.call(r.Context.Context, method, path, nil, nil, &out); err != nil {
+			return err
+		}
+		return r.show(out, func(w io.Writer) { printTenant(w, out) })
+	})
+}
+
+func printTenant(w io.Writer, t actions.TenantInfo) {
+	fmt.Fprintf(w, "tenant:   %s\nname:     %s\nstate:    %s since %s\ncreated:  %s\nlog slot: %d\n",
+		t.ID, clean(t.Name), t.State, timeText(t.Changed), timeText(t.Created), t.Slot)
+}
+
+func newTenantDestroyCommand(std Stdio) *cli.Command {
+	confirm := &cli.StringFlag{Name: "confirm", Usage: "the `TENANT`'s id again: nothing brings it back"}
+	return clientCommand(std, &cli.Command{
+		Name: "destroy", Usage: "destroy a tenant's keys, then its data; its log stays", ArgsUsage: "[TENANT]", Flags: tenantFlags(confirm),
+	}, 0, 1, func(r *run) error {
+		if err := tenantArgument(r); err != nil {
+			return err
+		}
+		path, err := r.tenantPath()
+		if err != nil {
+			return err
+		}
+		var out actions.TenantInfo
+		if err := r.client.call(r.Context.Context, http.MethodDelete, path, queryOf("confirm", r.String("confirm")), nil, &out); err != nil {
+			return err
+		}
+		return r.show(out, func(w io.Writer) {
+			fmt.Fprintf(w, "destroyed %s: its keys are gone, its data is removed, its log stays\n", out.ID)
+		})
+	})
+}

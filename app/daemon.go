@@ -1,0 +1,214 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"coffer/app/actions"
+	"coffer/app/api"
+	"coffer/app/domain"
+	"coffer/app/durable"
+)
+
+// drainTime is how long requests that are under way may take when stopping.
+const drainTime = 10 * time.Second
+
+// daemon is one `coffer serve`: the lock on the data directory, the gate, the
+// local socket, and the appliance behind the gate once it is open.
+type daemon struct {
+	cfg     Config
+	machine actions.Machine
+	log     *slog.Logger
+	lock    *durable.Lock
+	clock   *durable.Clock
+	gate    *actions.Gate
+	server  *api.Server
+	notices []string
+
+	mu        sync.Mutex
+	appliance *appliance
+	opened    chan struct{} // closed when the appliance is there
+}
+
+// startDaemon locks the data directory, finds or makes the seal and opens the
+// gate if that needs no person. first gives the passphrase of a first start.
+func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.Logger, first func() (domain.Secret, error)) (_ *daemon, err error) {
+	d := &daemon{cfg: cfg, machine: m, log: log, opened: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	if path := socketPath(cfg.Data); len(path) > maxSocketPath {
+		return nil, domain.Fieldf("data", "the path of the local socket, %s, has more than the %d bytes that Linux allows", path, maxSocketPath).
+			WithHint("choose a shorter --data DIR")
+	}
+	for _, dir := range []string{cfg.Data, vaultDir(cfg.Data), tenantsDir(cfg.Data)} {
+		if err := durable.MkdirAll(dir); err != nil {
+			return nil, dataError(cfg.Data, err)
+		}
+	}
+	if d.lock, err = durable.LockFile(lockPath(cfg.Data), time.Now); err != nil {
+		return nil, lockError(cfg.Data, err)
+	}
+	for _, dir := range []string{cfg.Data, vaultDir(cfg.Data)} {
+		if err := durable.SweepTemp(dir); err != nil { // what a crash left half written
+			return nil, dataError(cfg.Data, err)
+		}
+	}
+	if d.clock, err = durable.OpenClock(clockPath(cfg.Data), cfg.wall, nil); err != nil {
+		return nil, damagedPart(err)
+	}
+	file, opener, err := d.findSeal(ctx, first)
+	if err != nil {
+		return nil, err
+	}
+	d.gate = actions.NewGate(file, m, d.open)
+	d.server = api.New(d.gate, log)
+	if opener == nil {
+		return d, nil
+	}
+	unlocked, err := d.gate.Open(ctx, opener)
+	if err != nil && !unlocked {
+		d.notice("sealed: " + err.Error())
+		d.notice(domain.HintOf(err))
+		return d, nil // a person can still open it
+	}
+	return d, err
+}
+
+// notice remembers a sentence for the operator.
+func (d *daemon) notice(text string) {
+	if text != "" {
+		d.notices = append(d.notices, text)
+	}
+}
+
+// lockError says who holds the data directory.
+func lockError(data string, err error) error {
+	if held, ok := errors.AsType[*durable.HeldError](err); ok {
+		return domain.Errorf(domain.Conflict, "another Coffer works on %s: %v", data, held).
+			WithHint("use that one, or stop it first; two on one directory would destroy it")
+	}
+	return dataError(data, err)
+}
+
+// dataError says what to do about a directory that cannot be written.
+func dataError(data string, err error) error {
+	e := domain.Errorf(domain.Unavailable, "the data directory %s cannot be used: %w", data, err)
+	if errors.Is(err, fs.ErrPermission) {
+		return e.WithHint("it must belong to the user that runs Coffer: chown -R %d:%d %s", os.Geteuid(), os.Getegid(), data)
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return e.WithHint("make room on its disk, then start again")
+	}
+	return e.WithHint("choose another with --data DIR")
+}
+
+// diskError gives what the system said of a file a kind and a hint, unless
+// somebody did already.
+func diskError(data string, err error) error {
+	if _, ours := errors.AsType[*domain.Error](err); ours {
+		return err
+	}
+	if _, system := errors.AsType[syscall.Errno](err); !system {
+		return err
+	}
+	return dataError(data, err)
+}
+
+// damagedPart gives a damaged file of layer 0, which knows no kinds, its kind.
+func damagedPart(err error) error {
+	return domain.Errorf(domain.Tampered, "%w", err).WithHint("restore the file from a backup; it was left as it is")
+}
+
+// open is what the gate does with the root key.
+func (d *daemon) open(ctx context.Context, root domain.Secret) (*actions.Service, error) {
+	a, err := openAppliance(ctx, d.cfg, d.machine, d.gate.File(), root, d.clock, d.log)
+	if err != nil {
+		return nil, diskError(d.cfg.Data, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.appliance = a
+	close(d.opened)
+	return a.service, nil
+}
+
+// listen opens the local socket.
+func (d *daemon) listen() (net.Listener, error) {
+	path := socketPath(d.cfg.Data)
+	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
+		return nil, dataError(d.cfg.Data, err)
+	}
+	// Whoever holds the lock owns the socket: one that is there is left over.
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, dataError(d.cfg.Data, err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, dataError(d.cfg.Data, err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(dataError(d.cfg.Data, err), l.Close())
+	}
+	return api.Peers(l), nil
+}
+
+// maxSocketPath is what sockaddr_un holds (unix(7)), less the final NUL.
+const maxSocketPath = 107
+
+// run serves until the context ends, then drains. ready is called when requests
+// are answered.
+func (d *daemon) run(ctx context.Context, ready func()) error {
+	l, err := d.listen()
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.server.Serve(l) })
+	group.Go(func() error {
+		<-ctx.Done()
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		defer cancel()
+		return d.server.Shutdown(drain)
+	})
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.opened:
+			return d.appliance.watch(ctx)
+		}
+	})
+	ready()
+	return group.Wait()
+}
+
+// close gives everything back, in the reverse order of startDaemon.
+func (d *daemon) close(ctx context.Context) error {
+	var errs []error
+	d.mu.Lock()
+	if d.appliance != nil {
+		errs = append(errs, d.appliance.close(ctx))
+		d.appliance = nil
+	}
+	d.mu.Unlock()
+	if d.clock != nil {
+		errs = append(errs, d.clock.Close())
+	}
+	if d.lock != nil {
+		errs = append(errs, d.lock.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,20 @@
+package app_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"coffer/app"
+)
+
+// TestMain makes the test binary be "coffer" where a test runs it under that
+// name; testscript puts it into PATH.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"coffer": func() {
+			os.Exit(app.Main(os.Args, app.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Getenv}))
+		},
+	})
+}
