@@ -40,11 +40,7 @@ func newAuditTailCommand(std Stdio) *cli.Command {
 		if err != nil {
 			return err
 		}
-		var out actions.Events
-		if err := r.client.call(r.Context.Context, http.MethodGet, path, queryOf("last", strconv.Itoa(r.Int("last"))), nil, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) { printEvents(w, out.Events) })
+		return ask(r, http.MethodGet, path, queryOf("last", strconv.Itoa(r.Int("last"))), nil, func(w io.Writer, out actions.Events) { printEvents(w, out.Events) })
 	})
 }
 
@@ -105,11 +101,7 @@ func newAuditVerifyCommand(std Stdio) *cli.Command {
 		if err != nil {
 			return err
 		}
-		var out actions.Verified
-		if err := r.client.call(r.Context.Context, http.MethodPost, path, nil, nil, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) {
+		return ask(r, http.MethodPost, path, nil, nil, func(w io.Writer, out actions.Verified) {
 			fmt.Fprintf(w, "good: %d records from %s to %s\nhead: %s\n", out.Records, timeText(out.First), timeText(out.Last), out.Head)
 		})
 	})

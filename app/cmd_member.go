@@ -50,11 +50,7 @@ func parseUID(n uint) (uint32, error) {
 }
 
 func sendMember(r *run, method, path string, in actions.MemberIn) error {
-	var out actions.MemberInfo
-	if err := r.client.call(r.Context.Context, method, path, nil, in, &out); err != nil {
-		return err
-	}
-	return r.show(out, func(w io.Writer) { fmt.Fprintf(w, "%s is %s\n", clean(out.Name), out.Role) })
+	return ask(r, method, path, nil, in, func(w io.Writer, out actions.MemberInfo) { fmt.Fprintf(w, "%s is %s\n", clean(out.Name), out.Role) })
 }
 
 func newMemberListCommand(std Stdio) *cli.Command {
@@ -63,11 +59,7 @@ func newMemberListCommand(std Stdio) *cli.Command {
 		if err != nil {
 			return err
 		}
-		var out actions.MemberListOut
-		if err := r.client.call(r.Context.Context, http.MethodGet, path, nil, nil, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) {
+		return ask(r, http.MethodGet, path, nil, nil, func(w io.Writer, out actions.MemberListOut) {
 			var rows [][]string
 			for _, m := range out.Members {
 				ends := "-"
@@ -101,11 +93,7 @@ func newMemberRemoveCommand(std Stdio) *cli.Command {
 		if err != nil {
 			return err
 		}
-		var out actions.Removed
-		if err := r.client.call(r.Context.Context, http.MethodDelete, path, nil, nil, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) {
+		return ask(r, http.MethodDelete, path, nil, nil, func(w io.Writer, out actions.Removed) {
 			fmt.Fprintf(w, "removed %s; %d tokens revoked\n", clean(r.Args().First()), out.TokensRevoked)
 		})
 	})
@@ -124,11 +112,7 @@ func newBreakGlassCommand(std Stdio) *cli.Command {
 			return err
 		}
 		in := actions.BreakGlassIn{Reason: r.String("reason"), TTL: actions.Duration(r.Duration("ttl"))}
-		var out actions.MemberInfo
-		if err := r.client.call(r.Context.Context, http.MethodPost, path, nil, in, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) {
+		return ask(r, http.MethodPost, path, nil, in, func(w io.Writer, out actions.MemberInfo) {
 			fmt.Fprintf(w, "you are %s until %s; the reason stands in the tenant's log\n", out.Role, timeText(*out.Expires))
 		})
 	})

@@ -30,11 +30,7 @@ func passphraseFlag() cli.Flag {
 
 func newSealStatusCommand(std Stdio) *cli.Command {
 	return clientCommand(std, &cli.Command{Name: "status", Usage: "show whether Coffer is sealed, and the key slots", Flags: clientFlags()}, 0, 0, func(r *run) error {
-		var out actions.SealState
-		if err := r.client.call(r.Context.Context, http.MethodGet, "/api/v1/seal", nil, nil, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) { printSeal(w, out) })
+		return ask(r, http.MethodGet, "/api/v1/seal", nil, nil, func(w io.Writer, out actions.SealState) { printSeal(w, out) })
 	})
 }
 
@@ -134,11 +130,7 @@ func newSealRotateCommand(std Stdio) *cli.Command {
 				in.Secret = string(p.Reveal())
 			}
 		}
-		var out actions.SealRotateOut
-		if err := r.client.call(r.Context.Context, http.MethodPost, "/api/v1/seal/rotate", nil, in, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) {
+		return ask(r, http.MethodPost, "/api/v1/seal/rotate", nil, in, func(w io.Writer, out actions.SealRotateOut) {
 			fmt.Fprintf(w, "the root key is new under %d slots\n", len(out.Slots))
 			if out.Recovery != nil {
 				r.say("the recovery key is new too; the old one opens nothing any more. Write this one down:")
@@ -206,11 +198,7 @@ func newUnsealCommand(std Stdio) *cli.Command {
 		if err != nil {
 			return err
 		}
-		var out actions.SealState
-		if err := r.client.call(r.Context.Context, http.MethodPost, "/api/v1/seal/unseal", nil, in, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) { fmt.Fprintln(w, "Coffer is open") })
+		return ask(r, http.MethodPost, "/api/v1/seal/unseal", nil, in, func(w io.Writer, out actions.SealState) { fmt.Fprintln(w, "Coffer is open") })
 	})
 }
 

@@ -53,11 +53,9 @@ func newSecretPutCommand(std Stdio) *cli.Command {
 			n := r.Int("cas")
 			in.CAS = &n
 		}
-		var out actions.SecretVersion
-		if err := r.client.call(r.Context.Context, http.MethodPut, path, queryOf("path", r.Args().First()), in, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) { fmt.Fprintf(w, "stored version %d of %s\n", out.Number, clean(out.Path)) })
+		return ask(r, http.MethodPut, path, queryOf("path", r.Args().First()), in, func(w io.Writer, out actions.SecretVersion) {
+			fmt.Fprintf(w, "stored version %d of %s\n", out.Number, clean(out.Path))
+		})
 	})
 }
 
@@ -233,11 +231,7 @@ func newSecretVersionsCommand(std Stdio) *cli.Command {
 		if err != nil {
 			return err
 		}
-		var out vault.Secret
-		if err := r.client.call(r.Context.Context, http.MethodGet, path, queryOf("path", r.Args().First()), nil, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) {
+		return ask(r, http.MethodGet, path, queryOf("path", r.Args().First()), nil, func(w io.Writer, out vault.Secret) {
 			var rows [][]string
 			for _, v := range out.Versions {
 				rows = append(rows, []string{fmt.Sprint(v.Number), timeText(v.Created), v.By, versionState(v)})

@@ -49,6 +49,9 @@ func serve(ctx context.Context, cfg Config, std Stdio, demo, once bool) (err err
 	}
 	first := func() (domain.Secret, error) { return newPassphrase(std) }
 	d, err := startDaemon(ctx, cfg, cfg.machine(std), log, first)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // asked to stop while starting, which a start takes as well as a crash
+	}
 	if err != nil {
 		return err
 	}

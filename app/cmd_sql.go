@@ -44,11 +44,7 @@ func runStatement(r *run, path, sql string, args []string) error {
 		SQL  string   `json:"sql"`
 		Args []string `json:"args,omitempty"`
 	}{sql, args}
-	var out actions.SQLOut
-	if err := r.client.call(r.Context.Context, http.MethodPost, path, nil, in, &out); err != nil {
-		return err
-	}
-	return r.show(out, func(w io.Writer) { printResult(r, w, out) })
+	return ask(r, http.MethodPost, path, nil, in, func(w io.Writer, out actions.SQLOut) { printResult(r, w, out) })
 }
 
 func printResult(r *run, w io.Writer, out actions.SQLOut) {

@@ -12,11 +12,7 @@ import (
 
 func newActionCommand(std Stdio) *cli.Command {
 	list := clientCommand(std, &cli.Command{Name: "list", Usage: "list the actions and who may do them", Flags: clientFlags()}, 0, 0, func(r *run) error {
-		var out actions.ActionListOut
-		if err := r.client.call(r.Context.Context, http.MethodGet, "/api/v1/actions", nil, nil, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) {
+		return ask(r, http.MethodGet, "/api/v1/actions", nil, nil, func(w io.Writer, out actions.ActionListOut) {
 			var rows [][]string
 			for _, a := range out.Actions {
 				rows = append(rows, []string{string(a.Action), a.Meaning, dashIfEmpty(whoMay(a))})
@@ -43,11 +39,7 @@ func whoMay(a actions.ActionInfo) string {
 
 func newRoleCommand(std Stdio) *cli.Command {
 	list := clientCommand(std, &cli.Command{Name: "list", Usage: "list the roles and what they may do", Flags: clientFlags()}, 0, 0, func(r *run) error {
-		var out actions.RoleListOut
-		if err := r.client.call(r.Context.Context, http.MethodGet, "/api/v1/roles", nil, nil, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) {
+		return ask(r, http.MethodGet, "/api/v1/roles", nil, nil, func(w io.Writer, out actions.RoleListOut) {
 			var rows [][]string
 			for _, role := range out.Roles {
 				var may []string

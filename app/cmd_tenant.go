@@ -29,11 +29,9 @@ func newTenantCreateCommand(std Stdio) *cli.Command {
 		if in.Name == "" {
 			in.Name = in.ID
 		}
-		var out actions.TenantInfo
-		if err := r.client.call(r.Context.Context, http.MethodPost, "/api/v1/tenants", nil, in, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) { fmt.Fprintf(w, "created %s, you are its first owner\n", out.ID) })
+		return ask(r, http.MethodPost, "/api/v1/tenants", nil, in, func(w io.Writer, out actions.TenantInfo) {
+			fmt.Fprintf(w, "created %s, you are its first owner\n", out.ID)
+		})
 	})
 }
 
@@ -82,11 +80,7 @@ func tenantStateCommand(std Stdio, name, usage, method, verb string) *cli.Comman
 		if err != nil {
 			return err
 		}
-		var out actions.TenantInfo
-		if err := r.client.call(r.Context.Context, method, path, nil, nil, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) { printTenant(w, out) })
+		return ask(r, method, path, nil, nil, func(w io.Writer, out actions.TenantInfo) { printTenant(w, out) })
 	})
 }
 
@@ -107,11 +101,7 @@ func newTenantDestroyCommand(std Stdio) *cli.Command {
 		if err != nil {
 			return err
 		}
-		var out actions.TenantInfo
-		if err := r.client.call(r.Context.Context, http.MethodDelete, path, queryOf("confirm", r.String("confirm")), nil, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) {
+		return ask(r, http.MethodDelete, path, queryOf("confirm", r.String("confirm")), nil, func(w io.Writer, out actions.TenantInfo) {
 			fmt.Fprintf(w, "destroyed %s: its keys are gone, its data is removed, its log stays\n", out.ID)
 		})
 	})

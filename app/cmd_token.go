@@ -91,12 +91,8 @@ func newTokenLookupCommand(std Stdio) *cli.Command {
 		if err != nil {
 			return err
 		}
-		var out actions.TokenInfo
 		in := heldToken{string(t.Reveal())}
-		if err := r.client.call(r.Context.Context, http.MethodPost, "/api/v1/token/lookup", nil, in, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) {
+		return ask(r, http.MethodPost, "/api/v1/token/lookup", nil, in, func(w io.Writer, out actions.TokenInfo) {
 			fmt.Fprintf(w, "accessor:  %s\ntenant:    %s\nprincipal: %s\nmay:       %s\nissued:    %s\nends:      %s\n",
 				out.Accessor, out.Tenant, out.Principal, tokenBound(out), timeText(out.Issued), timeText(out.Expires))
 		})
@@ -143,11 +139,7 @@ func newTokenListCommand(std Stdio) *cli.Command {
 		if err != nil {
 			return err
 		}
-		var out actions.TokenListOut
-		if err := r.client.call(r.Context.Context, http.MethodGet, path, nil, nil, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) {
+		return ask(r, http.MethodGet, path, nil, nil, func(w io.Writer, out actions.TokenListOut) {
 			var rows [][]string
 			for _, t := range out.Tokens {
 				rows = append(rows, []string{t.Accessor, t.Principal, tokenBound(t), dashIfEmpty(t.Name), time.Until(t.Expires).Round(time.Second).String()})

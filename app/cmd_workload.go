@@ -56,11 +56,7 @@ func newWorkloadListCommand(std Stdio) *cli.Command {
 		if err != nil {
 			return err
 		}
-		var out actions.WorkloadListOut
-		if err := r.client.call(r.Context.Context, http.MethodGet, path, nil, nil, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) {
+		return ask(r, http.MethodGet, path, nil, nil, func(w io.Writer, out actions.WorkloadListOut) {
 			var rows [][]string
 			for _, x := range out.Workloads {
 				rows = append(rows, []string{x.Name, x.RoleID, joinText(x.Capabilities), time.Duration(x.TokenTTL).String()})
@@ -99,11 +95,7 @@ func newWorkloadRemoveCommand(std Stdio) *cli.Command {
 		if err != nil {
 			return err
 		}
-		var out actions.Removed
-		if err := r.client.call(r.Context.Context, http.MethodDelete, path, nil, nil, &out); err != nil {
-			return err
-		}
-		return r.show(out, func(w io.Writer) {
+		return ask(r, http.MethodDelete, path, nil, nil, func(w io.Writer, out actions.Removed) {
 			fmt.Fprintf(w, "removed %s; %d tokens revoked\n", r.Args().First(), out.TokensRevoked)
 		})
 	})

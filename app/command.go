@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -132,6 +133,15 @@ func (r *run) show(answer any, text func(w io.Writer)) error {
 	return enc.Encode(answer)
 }
 
+// ask calls the API and prints its answer: as one JSON document, or with text.
+func ask[Out any](r *run, method, path string, query url.Values, in any, text func(w io.Writer, out Out)) error {
+	var out Out
+	if err := r.client.call(r.Context.Context, method, path, query, in, &out); err != nil {
+		return err
+	}
+	return r.show(out, func(w io.Writer) { text(w, out) })
+}
+
 // say prints a message for people: to stderr, so that stdout stays data.
 func (r *run) say(format string, args ...any) {
 	fmt.Fprintln(r.std.Err, clean(fmt.Sprintf(format, args...)))
@@ -141,8 +151,8 @@ func (r *run) say(format string, args ...any) {
 // cleaned.
 func table(w io.Writer, head []string, rows [][]string) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(tw, strings.Join(head, "\t"))
-	for _, row := range rows {
+	// The head of a query's result comes from outside too.
+	for _, row := range append([][]string{slices.Clone(head)}, rows...) {
 		for i, cell := range row {
 			row[i] = clean(cell)
 		}

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// logged is one record of a log, as the API or the log itself shows it.
-type logged struct {
+// line is one record of a log, as the API or the log itself shows it.
+type line struct {
 	seq     uint64
 	leaf    string
 	kind    string // "event", "intent", "outcome", or of the log itself
@@ -20,23 +20,23 @@ type logged struct {
 // ledger is what was seen of one log.
 type ledger struct {
 	tenant string
-	all    []logged
-	open   map[uint64]*logged   // intents without an outcome
-	tagged map[string][]*logged // events and intents by the request's tag
+	all    []line
+	open   map[uint64]*line   // intents without an outcome
+	tagged map[string][]*line // events and intents by the request's tag
 }
 
 func newLedger(tenant string) *ledger {
-	return &ledger{tenant: tenant, open: map[uint64]*logged{}, tagged: map[string][]*logged{}}
+	return &ledger{tenant: tenant, open: map[uint64]*line{}, tagged: map[string][]*line{}}
 }
 
 // add takes the next record: none may be missing, and an outcome must belong to
 // an intent that has none yet.
-func (l *ledger) add(e logged) error {
+func (l *ledger) add(e line) error {
 	if e.seq != uint64(len(l.all)) {
 		return fmt.Errorf("the log of %q goes on with record %d, want %d", l.tenant, e.seq, len(l.all))
 	}
 	l.all = append(l.all, e)
-	r := &logged{}
+	r := &line{}
 	*r = e
 	switch e.kind {
 	case "outcome":

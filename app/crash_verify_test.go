@@ -129,7 +129,7 @@ func (c *campaign) readOn(l *ledger) error {
 				}
 				continue
 			}
-			if err := l.add(logged{
+			if err := l.add(line{
 				seq: e.Seq, leaf: e.Leaf, kind: e.Type, action: e.Action, client: e.Client, outcome: e.Outcome, intent: e.Intent,
 			}); err != nil {
 				return err

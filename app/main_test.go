@@ -12,6 +12,13 @@ import (
 // TestMain makes the test binary be "coffer" where a test runs it under that
 // name; testscript puts it into PATH.
 func TestMain(m *testing.M) {
+	if os.Getenv("GORACE") == "" {
+		// With -race every process sleeps a second at its end, and here are
+		// hundreds of them. testscript hands the variable on.
+		if err := os.Setenv("GORACE", "atexit_sleep_ms=10"); err != nil {
+			panic(err)
+		}
+	}
 	testscript.Main(m, map[string]func(){
 		"coffer": func() {
 			os.Exit(app.Main(os.Args, app.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Getenv}))

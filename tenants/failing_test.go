@@ -17,7 +17,8 @@ type lateKeys struct{ release chan struct{} }
 
 func (k lateKeys) TenantPages(context.Context, *audit.Permit, domain.TenantID) (interface {
 	Derive(info []byte, n int) ([]byte, error)
-}, [16]byte, error) {
+}, [16]byte, error,
+) {
 	<-k.release
 	return nil, [16]byte{}, domain.Errorf(domain.Unavailable, "no keys")
 }
@@ -41,6 +42,7 @@ func TestBarWaitsForFailingOpen(t *testing.T) {
 		go query(opener, first) // opens
 		synctest.Wait()
 		go query(context.Background(), second) // waits for it
+		synctest.Wait()
 		go func() { ended <- pool.Bar(context.Background(), "acme") }()
 		go func() { ended <- pool.Close(context.Background()) }()
 		synctest.Wait()

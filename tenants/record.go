@@ -1,12 +1,12 @@
 package tenants
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"time"
 
 	"coffer/app/domain"
+	"coffer/app/store"
 	"coffer/audit"
 )
 
@@ -35,27 +35,15 @@ func encodeRecord(r Record) ([]byte, error) {
 	})
 }
 
-// decodeRecord reads a record. Exactly one byte sequence is valid for each:
-// unknown, missing, repeated or differently spelt members and anything after
-// the end are refused.
+// decodeRecord reads a record strictly.
 func decodeRecord(b []byte) (Record, error) {
-	var v struct {
-		Version int `json:"version"`
-	}
-	if err := json.Unmarshal(b, &v); err == nil && v.Version != recordVersion {
-		return Record{}, domain.Errorf(domain.Unavailable, "a tenant's record is of version %d, which this Coffer does not know", v.Version).
-			WithHint("start the version of Coffer that wrote it, or a newer one; see: coffer version")
-	}
+	const what = "a tenant's record"
 	var r record
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	err := d.Decode(&r)
-	if err == nil {
-		err = r.check(b)
+	if err := store.DecodeRecord(recordVersion, what, b, &r); err != nil {
+		return Record{}, err
 	}
-	if err != nil {
-		return Record{}, domain.Errorf(domain.Tampered, "a tenant's record is malformed: %w", err).
-			WithHint("run: coffer doctor; then restore a backup")
+	if err := r.check(); err != nil {
+		return Record{}, store.MalformedRecord(what, err)
 	}
 	return Record{
 		ID: r.ID, Name: r.Name, State: r.State, Created: r.Created, CreatedBy: r.CreatedBy, UID: [16]byte(r.UID), Changed: r.Changed,
@@ -63,13 +51,8 @@ func decodeRecord(b []byte) (Record, error) {
 	}, nil
 }
 
-func (r record) check(b []byte) error {
-	again, err := json.Marshal(r)
+func (r record) check() error {
 	switch _, known := transitions[r.State]; {
-	case err != nil:
-		return err
-	case !bytes.Equal(again, b):
-		return errors.New("not in the one form that is written")
 	case len(r.UID) != len(Record{}.UID) || len(r.LogTag) != len(audit.Tag{}):
 		return errors.New("a number of another length than 16 bytes")
 	case !known && r.State != Destroyed:

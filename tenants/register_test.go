@@ -110,8 +110,11 @@ func TestRegister(t *testing.T) {
 		limit int
 		want  []domain.TenantID
 	}{
-		{"", 10, []domain.TenantID{"acme", "bbb", "ccc", "ddd"}}, {"", 2, []domain.TenantID{"acme", "bbb"}},
-		{"bbb", 2, []domain.TenantID{"ccc", "ddd"}}, {"ddd", 2, nil}, {"bb", 1, []domain.TenantID{"bbb"}},
+		{"", 10, []domain.TenantID{"acme", "bbb", "ccc", "ddd"}},
+		{"", 2, []domain.TenantID{"acme", "bbb"}},
+		{"bbb", 2, []domain.TenantID{"ccc", "ddd"}},
+		{"ddd", 2, nil},
+		{"bb", 1, []domain.TenantID{"bbb"}},
 	} {
 		if diff := cmp.Diff(c.want, pages(c.after, c.limit)); diff != "" {
 			t.Errorf("after %q: %s", c.after, diff)

@@ -77,7 +77,8 @@ func (k pageKeys) Derive(info []byte, n int) ([]byte, error) {
 // the file's id, for the actions that touch the file.
 func (v *Vault) TenantPages(ctx context.Context, p *audit.Permit, id domain.TenantID) (interface {
 	Derive(info []byte, n int) ([]byte, error)
-}, [UIDSize]byte, error) {
+}, [UIDSize]byte, error,
+) {
 	var err error
 	switch p.Action() {
 	case authz.TenantCreate:

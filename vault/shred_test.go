@@ -283,6 +283,9 @@ func (k *kit) opensFromCopy(t *testing.T, third string) {
 
 // TestManyTenants: the memory for unwrapped keys is bounded.
 func TestManyTenants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes 1,100 tenants, which says nothing more under the race detector")
+	}
 	k := newKitIn(t, memoryDir(t))
 	const n = 1100 // beyond what is kept
 	for i := range n {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"coffer/app/authn"
 	"coffer/app/authz"
 	"coffer/app/directory"
 	"coffer/app/domain"
@@ -21,6 +22,7 @@ const bucketIntents = "intents"
 type call struct {
 	*Service
 	who     Caller
+	request authz.Request // what was authorized
 	permit  *audit.Permit
 	detail  audit.Detail // what the outcome says besides; never a secret
 	intent  audit.IntentID
@@ -45,7 +47,7 @@ func (c *call) open(ctx context.Context) error {
 // that an operator opened by breaking the glass.
 var outlastsBreakGlass = map[domain.Action]bool{
 	authz.MemberAdd: true, authz.MemberRole: true, authz.MemberRemove: true,
-	authz.WorkloadCreate: true, authz.WorkloadSecretID: true,
+	authz.WorkloadCreate: true, authz.WorkloadSecretID: true, authz.WorkloadRemove: true,
 }
 
 // checkLasting refuses those actions to who is a member for an hour only.
@@ -54,11 +56,23 @@ func (c *call) checkLasting(tx *store.Tx) error {
 		return nil
 	}
 	m, found, err := directory.Membership(tx, c.permit.Tenant(), c.who.Subject.Principal.ID, c.clock.Now())
-	if err != nil || !found || m.Expires == nil {
+	if err != nil || found && m.Expires == nil {
 		return err
 	}
+	// One that is not found ended since it was authorized: it was for an hour too.
 	return domain.Errorf(domain.Denied, "not allowed: %s would outlast the break-glass membership", c.permit.Action()).
 		WithHint("ask an owner of %s", c.permit.Tenant())
+}
+
+// checkStill refuses a change whose caller lost meanwhile what allowed it: the
+// role, the membership or the token. Who asks is found out when a request comes;
+// until its change is the one that is committed others may have been.
+func (c *call) checkStill(tx *store.Tx) error {
+	s, err := authn.Again(tx, c.who.Subject, c.permit.Tenant(), c.clock.Now())
+	if err == nil {
+		_, err = authz.Authorize(s, c.request)
+	}
+	return err
 }
 
 // worksWhileClosed are the actions that a suspended tenant does not stop.
@@ -98,16 +112,24 @@ func (c *call) begin(ctx context.Context) error {
 //
 // On the way it drops the markers of changes whose outcome is in the log. Those
 // are taken before the intent is written: the journal keeps its order, so once
-// the intent is durable their outcomes are too.
+// the intent is durable their outcomes are too. An intent that was durable
+// already says nothing about outcomes that were queued after it, so that none
+// is dropped then.
 func (c *call) change(ctx context.Context, fn func(tx *store.Tx) error) error {
-	stale := c.takeFinished()
+	var stale []audit.IntentID
+	if !c.begun {
+		stale = c.takeFinished()
+	}
 	if err := c.begin(ctx); err != nil {
 		c.finished(stale...)
 		return err
 	}
 	_, err := c.db.Update(ctx, func(tx *store.Tx) error {
+		if err := c.checkStill(tx); err != nil {
+			return err
+		}
 		if c.permit.Tenant() != "" && !worksWhileClosed[c.permit.Action()] {
-			if err := c.checkActive(tx); err != nil {
+			if err := errors.Join(c.checkActive(tx), c.checkLasting(tx)); err != nil {
 				return err
 			}
 		}

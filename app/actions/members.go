@@ -126,7 +126,8 @@ var MemberRole = Operation[MemberIn, MemberInfo]{
 	},
 }
 
-// MemberRemove ends a membership and the person's tokens of the tenant.
+// MemberRemove ends a membership and the tokens of the tenant that the person
+// has, or issued for a workload.
 var MemberRemove = Operation[MemberIn, Removed]{
 	action: authz.MemberRemove,
 	ask:    askMember(false),
@@ -140,7 +141,7 @@ var MemberRemove = Operation[MemberIn, Removed]{
 			if err := directory.RemoveMember(tx, c.permit.Tenant(), p.ID, c.clock.Now()); err != nil {
 				return err
 			}
-			out.TokensRevoked, err = token.RevokeWhere(tx, c.permit.Tenant(), func(t token.Token) bool { return t.Principal.ID == p.ID })
+			out.TokensRevoked, err = token.RevokeWhere(tx, c.permit.Tenant(), func(t token.Token) bool { return t.Principal.ID == p.ID || t.IssuedBy == p.ID })
 			return err
 		})
 		return out, err

@@ -5,6 +5,7 @@ import (
 
 	"coffer/app/authz"
 	"coffer/app/domain"
+	"coffer/app/store"
 	"coffer/audit"
 )
 
@@ -23,6 +24,12 @@ type Operation[In, Out any] struct {
 	// ask reads the input: which tenant, which resource, whose. Malformed
 	// input ends here, before anything is decided or logged.
 	ask func(ctx context.Context, s *Service, in In) (authz.Request, error)
+
+	// owner finds whose the resource is, for roles that may touch their own
+	// only; nil if that says nothing here. It is not asked about a tenant in
+	// which the caller holds nothing: how long it takes would tell that there is
+	// one.
+	owner func(tx *store.Tx, in In) (string, error)
 
 	// act does it, with an open permit.
 	act func(ctx context.Context, c *call, in In) (Out, error)
@@ -46,6 +53,15 @@ func (o Operation[In, Out]) Do(ctx context.Context, s *Service, who Caller, in I
 	if request.Action == "" || request.Action != o.also {
 		request.Action = o.action
 	}
+	if o.owner != nil && len(who.Subject.Tenants[request.Tenant]) > 0 {
+		err := s.db.View(ctx, func(tx *store.Tx) (err error) {
+			request.OwnedBy, err = o.owner(tx, in)
+			return err
+		})
+		if err != nil {
+			return none, audit.Receipt{}, err
+		}
+	}
 	grant, err := s.authorize(ctx, who, request)
 	if err != nil {
 		receipt, err := s.refuse(ctx, who, err)
@@ -56,7 +72,7 @@ func (o Operation[In, Out]) Do(ctx context.Context, s *Service, who Caller, in I
 		return none, audit.Receipt{}, err
 	}
 	defer permit.Abort() // of no effect after finish
-	c := &call{Service: s, who: who, permit: permit, detail: audit.Detail{}}
+	c := &call{Service: s, who: who, request: request, permit: permit, detail: audit.Detail{}}
 	out, err := o.run(ctx, c, in)
 	receipt, err := c.finish(ctx, err)
 	if err != nil {

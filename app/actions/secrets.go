@@ -208,7 +208,12 @@ func (c *call) viewSecrets(ctx context.Context, fn func(*vault.Coffer, *store.Tx
 	if err != nil {
 		return err
 	}
-	return c.db.View(ctx, func(tx *store.Tx) error { return fn(coffer, tx) })
+	return c.db.View(ctx, func(tx *store.Tx) error {
+		if err := c.checkActive(tx); err != nil { // it may have been closed since it was looked at
+			return err
+		}
+		return fn(coffer, tx)
+	})
 }
 
 func (c *call) changeSecret(ctx context.Context, fn func(*vault.Coffer, *store.Tx) (vault.Version, error)) (SecretVersion, error) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"coffer/app/authn"
@@ -111,7 +112,7 @@ func (c *call) fill(tx *store.Tx, s *token.Spec, workload string) error {
 		if err != nil {
 			return err
 		}
-		if m, found, err := directory.Membership(tx, s.Tenant, me.Principal.ID, c.clock.Now()); err != nil || (found && m.Expires != nil) {
+		if m, found, err := directory.Membership(tx, s.Tenant, me.Principal.ID, c.clock.Now()); err != nil || !found || m.Expires != nil {
 			return cmp.Or[error](err, domain.Errorf(domain.Denied, "a workload's token would outlast the break-glass membership"))
 		}
 		if c.permit.Grant().OwnOnly() && w.CreatedBy != me.Principal.ID {
@@ -128,7 +129,25 @@ func (c *call) fill(tx *store.Tx, s *token.Spec, workload string) error {
 		}
 		s.Layer = own[len(own)-1] // the narrowest: a token's own bound comes last
 	}
+	if err := c.shorten(tx, s); err != nil {
+		return err
+	}
 	return authz.MayDelegate(me, s.Tenant, s.Layer)
+}
+
+// shorten lets a token that was asked for with a token end no later than that
+// one: else a stolen token could be made to last for ever.
+func (c *call) shorten(tx *store.Tx, s *token.Spec) error {
+	me := c.who.Subject
+	if me.Token == "" {
+		return nil
+	}
+	now := c.clock.Now()
+	held, err := token.ByAccessor(tx, me.Home, me.Token, now)
+	if err == nil {
+		s.TTL = min(s.TTL, held.Expires.Sub(now))
+	}
+	return err
 }
 
 // TokenInfo is what can be shown of a token.
@@ -214,8 +233,10 @@ var TokenRevoke = Operation[TokenRef, TokenInfo]{
 		if err != nil {
 			return authz.Request{}, err
 		}
-		if _, err := domain.ParseName("accessor", in.Accessor); err != nil && len(in.Accessor) > 64 {
-			return authz.Request{}, err
+		// It will stand in the log: a token that somebody puts here must not.
+		if _, err := domain.ParseName("accessor", in.Accessor); err != nil || !strings.HasPrefix(in.Accessor, token.AccessorPrefix) {
+			return authz.Request{}, domain.Fieldf("accessor", "not the accessor of a token, such as %s…", token.AccessorPrefix).
+				WithHint("see: coffer token list; a token itself is revoked with: coffer token revoke -")
 		}
 		r := authz.Request{Tenant: tenant, Resource: in.Accessor}
 		err = s.db.View(ctx, func(tx *store.Tx) error {

@@ -100,8 +100,8 @@ type WorkloadRef struct {
 	Uses   int      `json:"uses,omitempty"`
 }
 
-// askWorkload finds whose the workload is; whether it exists is said by act.
-func askWorkload(ctx context.Context, s *Service, in WorkloadRef) (authz.Request, error) {
+// askWorkload reads the input; whether the workload exists is said by act.
+func askWorkload(_ context.Context, _ *Service, in WorkloadRef) (authz.Request, error) {
 	tenant, err := domain.ParseTenantID(in.Tenant)
 	if err != nil {
 		return authz.Request{}, err
@@ -112,25 +112,36 @@ func askWorkload(ctx context.Context, s *Service, in WorkloadRef) (authz.Request
 	if err := (directory.SecretIDSpec{TTL: time.Duration(in.TTL), Uses: in.Uses}).Check(); err != nil {
 		return authz.Request{}, err
 	}
-	r := authz.Request{Tenant: tenant, Resource: in.Name}
-	err = s.db.View(ctx, func(tx *store.Tx) error {
-		w, err := directory.WorkloadByName(tx, tenant, in.Name)
-		r.OwnedBy = w.CreatedBy
-		if domain.KindOf(err) == domain.NotFound {
-			err = nil
-		}
-		return err
-	})
-	return r, err
+	return authz.Request{Tenant: tenant, Resource: in.Name}, nil
+}
+
+// ownerOfWorkload is who made the workload, "" if there is none: act says so.
+func ownerOfWorkload(tx *store.Tx, in WorkloadRef) (string, error) {
+	w, err := directory.WorkloadByName(tx, domain.TenantID(in.Tenant), in.Name)
+	if domain.KindOf(err) == domain.NotFound {
+		err = nil
+	}
+	return w.CreatedBy, err
+}
+
+// workload finds the workload to change. One that took the name since the
+// decision need not be the caller's.
+func (c *call) workload(tx *store.Tx, name string) (directory.Workload, error) {
+	w, err := directory.WorkloadByName(tx, c.permit.Tenant(), name)
+	if err == nil && c.permit.Grant().OwnOnly() && w.CreatedBy != c.who.Subject.Principal.ID {
+		err = domain.Errorf(domain.Denied, "the workload %q is not yours", name)
+	}
+	return w, err
 }
 
 // WorkloadSecretID issues a further secret id.
 var WorkloadSecretID = Operation[WorkloadRef, Credentials]{
 	action: authz.WorkloadSecretID,
 	ask:    askWorkload,
+	owner:  ownerOfWorkload,
 	act: func(ctx context.Context, c *call, in WorkloadRef) (out Credentials, err error) {
 		err = c.change(ctx, func(tx *store.Tx) error {
-			w, err := directory.WorkloadByName(tx, c.permit.Tenant(), in.Name)
+			w, err := c.workload(tx, in.Name)
 			if err != nil {
 				return err
 			}
@@ -195,9 +206,10 @@ type Removed struct {
 var WorkloadRemove = Operation[WorkloadRef, Removed]{
 	action: authz.WorkloadRemove,
 	ask:    askWorkload,
+	owner:  ownerOfWorkload,
 	act: func(ctx context.Context, c *call, in WorkloadRef) (out Removed, err error) {
 		err = c.change(ctx, func(tx *store.Tx) error {
-			w, err := directory.WorkloadByName(tx, c.permit.Tenant(), in.Name)
+			w, err := c.workload(tx, in.Name)
 			if err != nil {
 				return err
 			}

@@ -196,6 +196,9 @@ func routeError(e *fiber.Error) error {
 	switch e.Code {
 	case fiber.StatusNotFound:
 		return domain.Errorf(domain.NotFound, "there is nothing at this path").WithHint("see /api/v1 in the documentation")
+	case fiber.StatusRequestTimeout:
+		return domain.Errorf(domain.Unavailable, "the request did not arrive in time, or Coffer is stopping; nothing was done").
+			WithHint("send it again")
 	case fiber.StatusMethodNotAllowed:
 		return domain.Errorf(domain.Invalid, "this path does not take that method")
 	case fiber.StatusRequestEntityTooLarge:

@@ -40,6 +40,16 @@ func SubjectOf(tx *store.Tx, t token.Token, now time.Time) (authz.Subject, error
 	if len(layers) == 0 {
 		return authz.Subject{}, token.ErrUnknown // its principal is gone
 	}
+	if t.IssuedBy != t.Principal.ID { // a person's, for a workload: no wider than that person is now
+		maker, err := personIn(tx, t.Tenant, t.IssuedBy, now)
+		if err != nil {
+			return authz.Subject{}, err
+		}
+		if len(maker) == 0 {
+			return authz.Subject{}, token.ErrUnknown
+		}
+		layers = append(layers, maker...)
+	}
 	return authz.Subject{
 		Principal: t.Principal,
 		Home:      t.Tenant,

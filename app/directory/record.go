@@ -1,7 +1,6 @@
 package directory
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 
@@ -48,31 +47,12 @@ func load[T any](tx *store.Tx, bucket string, key []byte) (v T, found bool, err 
 	return v, err == nil, err
 }
 
-// decode reads a record. Exactly one byte sequence is valid for each: unknown,
-// missing, repeated or differently spelt members and anything after the end are
-// refused.
+// decode reads a record strictly.
 func decode[T any](b []byte) (T, error) {
-	var none T
-	var v struct {
-		Version int `json:"version"`
-	}
-	if err := json.Unmarshal(b, &v); err == nil && v.Version != recordVersion {
-		return none, domain.Errorf(domain.Unavailable, "a record of the directory is of version %d, which this Coffer does not know", v.Version).
-			WithHint("start the version of Coffer that wrote it, or a newer one; see: coffer version")
-	}
 	var e envelope[T]
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	err := d.Decode(&e)
-	if err == nil {
-		var again []byte
-		if again, err = json.Marshal(e); err == nil && !bytes.Equal(again, b) {
-			err = errors.New("not in the one form that is written")
-		}
-	}
-	if err != nil {
-		return none, domain.Errorf(domain.Tampered, "a record of the directory is malformed: %w", err).
-			WithHint("run: coffer doctor; then restore a backup")
+	if err := store.DecodeRecord(recordVersion, "a record of the directory", b, &e); err != nil {
+		var none T
+		return none, err
 	}
 	return e.Record, nil
 }

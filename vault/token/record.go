@@ -1,13 +1,12 @@
 package token
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"time"
 
 	"coffer/app/authz"
 	"coffer/app/domain"
+	"coffer/app/store"
 )
 
 // recordVersion is the version of a token's record. See FORMAT.md.
@@ -38,30 +37,11 @@ func encode(t Token) ([]byte, error) {
 	return json.Marshal(r)
 }
 
-// decode reads a record. Exactly one byte sequence is valid for each: unknown,
-// missing, repeated or differently spelt members and anything after the end are
-// refused.
+// decode reads a record strictly.
 func decode(b []byte) (Token, error) {
-	var v struct {
-		Version int `json:"version"`
-	}
-	if err := json.Unmarshal(b, &v); err == nil && v.Version != recordVersion {
-		return Token{}, domain.Errorf(domain.Unavailable, "a token's record is of version %d, which this Coffer does not know", v.Version).
-			WithHint("start the version of Coffer that wrote it, or a newer one; see: coffer version")
-	}
 	var r record
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	err := d.Decode(&r)
-	if err == nil {
-		var again []byte
-		if again, err = json.Marshal(r); err == nil && !bytes.Equal(again, b) {
-			err = errors.New("not in the one form that is written")
-		}
-	}
-	if err != nil {
-		return Token{}, domain.Errorf(domain.Tampered, "a token's record is malformed: %w", err).
-			WithHint("run: coffer doctor; then restore a backup")
+	if err := store.DecodeRecord(recordVersion, "a token's record", b, &r); err != nil {
+		return Token{}, err
 	}
 	return Token{
 		Accessor: r.Accessor, Tenant: r.Tenant, Principal: domain.Principal{Kind: r.Principal.Kind, ID: r.Principal.ID},

@@ -16,6 +16,9 @@ import (
 // they see it.
 const Prefix = "cft_"
 
+// AccessorPrefix begins every accessor, which names a token and opens nothing.
+const AccessorPrefix = "ta_"
+
 const tokenLen = len(Prefix) + 2*26
 
 const (
@@ -53,7 +56,7 @@ func Issue(tx *store.Tx, s Spec, now time.Time) (domain.Secret, Token, error) {
 	}
 	text := domain.SecretString(Prefix + strings.ToLower(rand.Text()+rand.Text()))
 	t := Token{
-		Accessor: domain.NewID("ta_"), Tenant: s.Tenant, Principal: s.Principal, Layer: s.Layer,
+		Accessor: domain.NewID(AccessorPrefix), Tenant: s.Tenant, Principal: s.Principal, Layer: s.Layer,
 		IssuedBy: s.IssuedBy, Name: s.Name, Issued: now.UTC(), Expires: now.Add(s.TTL).UTC(),
 	}
 	hash := sha256.Sum256(text.Reveal())
