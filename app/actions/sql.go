@@ -10,6 +10,7 @@ import (
 
 	"coffer/app/authz"
 	"coffer/app/domain"
+	"coffer/audit"
 	"coffer/tenants/guard"
 	"coffer/tenants/sqlite"
 )
@@ -102,13 +103,32 @@ func runSQL(ctx context.Context, c *call, in SQLIn) (SQLOut, error) {
 
 // describe says in the event what was touched, never a value.
 func (c *call) describe(r guard.Report) {
+	// A detail that is too large is left out as a whole: long names must not be
+	// a way to touch a table without its name in the log.
+	tables, left := fitting(r.Tables, maxDescribed)
+	columns, _ := fitting(r.Columns, left)
 	c.detail["statement"] = string(r.Kind)
-	c.detail["tables"] = r.Tables
-	c.detail["columns"] = r.Columns
+	c.detail["tables"], c.detail["columns"] = tables, columns
 	c.detail["rows_in"], c.detail["rows_out"] = r.RowsIn, r.RowsOut
-	if r.Truncated {
+	if r.Truncated || len(tables) < len(r.Tables) || len(columns) < len(r.Columns) {
 		c.detail["truncated"] = true
 	}
+}
+
+// maxDescribed bounds the names in an event, in bytes of JSON; the rest of the
+// detail is small.
+const maxDescribed = audit.MaxDetail - 1<<10
+
+// fitting gives the names that fit into so many bytes of JSON, and what is left.
+func fitting(names []string, room int) ([]string, int) {
+	for i, name := range names {
+		b, err := json.Marshal(name)
+		if err != nil || len(b)+1 > room {
+			return names[:i], room
+		}
+		room -= len(b) + 1
+	}
+	return names, room
 }
 
 // SQLValue is one value on the wire: null, a number, a string, or for a blob

@@ -1,10 +1,12 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"syscall"
+	"time"
 )
 
 // peerListener accepts connections on a unix socket from root and from the
@@ -18,6 +20,10 @@ type peerConn struct {
 	cred syscall.Ucred
 }
 
+// acceptPause is how long is waited when there is no descriptor for another
+// connection.
+const acceptPause = 100 * time.Millisecond
+
 // Peers wraps the listener of the local socket.
 func Peers(l *net.UnixListener) net.Listener { return peerListener{l} }
 
@@ -26,6 +32,10 @@ func Peers(l *net.UnixListener) net.Listener { return peerListener{l} }
 func (l peerListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.AcceptUnix()
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ECONNABORTED) {
+			time.Sleep(acceptPause) // fasthttp would stop serving: many connections must not end the process
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -24,7 +24,13 @@ func Socket(ctx context.Context, db *store.Store, uid uint32, now time.Time) (au
 		if _, found, err := directory.PersonByUID(tx, uid); err != nil || found {
 			return err
 		}
-		_, err := directory.AddPerson(tx, fmt.Sprintf("uid-%d", uid), &uid, now)
+		name := fmt.Sprintf("uid-%d", uid)
+		if _, taken, err := directory.PersonByName(tx, name); err != nil {
+			return err
+		} else if taken { // an owner of a tenant can give anybody that name; it must not keep this user out
+			name = domain.NewID(name + "-")
+		}
+		_, err := directory.AddPerson(tx, name, &uid, now)
 		return err
 	})
 	if err != nil {
