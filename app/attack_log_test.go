@@ -36,4 +36,3 @@ func TestAttackCrowdedEvent(t *testing.T) {
 		t.Errorf("the event says %+v", d)
 	}
 }
-

@@ -12,6 +12,7 @@ import (
 
 	"coffer/app/authz"
 	"coffer/app/domain"
+	"coffer/app/store/storetest"
 	"coffer/audit"
 	"coffer/tenants/guard"
 	"coffer/tenants/sqlite"
@@ -29,7 +30,7 @@ func flip(tb testing.TB, path string, off int) {
 // TestDamagedFile: whichever page is changed, its tenant gets an error that says
 // so and never wrong data; the others go on.
 func TestDamagedFile(t *testing.T) {
-	k := openKit(t, memoryDir(t), 0)
+	k := openKit(t, storetest.MemoryDir(t), 0)
 	k.tenant(t, "acme", "globex")
 	for i := range 40 {
 		k.mustExec(t, "acme", `INSERT INTO kv VALUES (?, ?)`, sqlite.Int(int64(i)), sqlite.Text(strings.Repeat("x", 900)))

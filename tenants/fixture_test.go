@@ -44,18 +44,6 @@ func newKit(tb testing.TB, conns int) *kit {
 	return openKit(tb, tb.TempDir(), conns)
 }
 
-// memoryDir is a temporary directory in memory where the system has one: for
-// tests with many changes in which no sync needs to be real.
-func memoryDir(tb testing.TB) string {
-	tb.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "coffer-tenants")
-	if err != nil {
-		return tb.TempDir()
-	}
-	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
 // openKit opens what is in the directory, or makes it.
 func openKit(tb testing.TB, dir string, conns int) *kit {
 	tb.Helper()

@@ -11,6 +11,7 @@ import (
 
 	"coffer/app/authz"
 	"coffer/app/domain"
+	"coffer/app/store/storetest"
 	"coffer/tenants"
 	"coffer/tenants/guard"
 	"coffer/tenants/sqlite"
@@ -27,7 +28,7 @@ func TestOpenRefusesTooFew(t *testing.T) {
 // TestEviction: many tenants share few connections; who was idle longest goes,
 // after a checkpoint, and comes back with its data.
 func TestEviction(t *testing.T) {
-	k := openKit(t, memoryDir(t), fewest)
+	k := openKit(t, storetest.MemoryDir(t), fewest)
 	var ids []domain.TenantID
 	for i := range 30 {
 		ids = append(ids, domain.TenantID(fmt.Sprintf("tenant-%02d", i)))
@@ -165,7 +166,7 @@ func TestBarWaits(t *testing.T) {
 
 // TestBarAgainstStatements: bars go up and down while statements run.
 func TestBarAgainstStatements(t *testing.T) {
-	k := openKit(t, memoryDir(t), 0)
+	k := openKit(t, storetest.MemoryDir(t), 0)
 	k.tenant(t, "acme")
 	done := make(chan struct{})
 	var wg sync.WaitGroup

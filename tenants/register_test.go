@@ -6,48 +6,22 @@ import (
 	"context"
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/tink-crypto/tink-go/v2/aead"
-	"github.com/tink-crypto/tink-go/v2/keyset"
 	"pgregory.net/rapid"
 
 	"coffer/app/domain"
 	"coffer/app/store"
+	"coffer/app/store/storetest"
 	"coffer/audit"
 	"coffer/tenants"
 )
 
-func newStore(tb testing.TB, dir string) *store.Store {
-	tb.Helper()
-	h, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
-	must(tb, err)
-	key, err := aead.New(h)
-	must(tb, err)
-	db, err := store.Create(filepath.Join(dir, "control.db"), key)
-	must(tb, err)
-	tb.Cleanup(func() {
-		must(tb, db.Check(context.Background()))
-		must(tb, db.Close())
-	})
-	return db
-}
-
-func change[T any](tb testing.TB, db *store.Store, fn func(*store.Tx) (T, error)) (out T, err error) {
-	tb.Helper()
-	_, err = db.Update(context.Background(), func(tx *store.Tx) (err error) {
-		out, err = fn(tx)
-		return err
-	})
-	return out, err
-}
-
 func add(tb testing.TB, db *store.Store, id domain.TenantID) (tenants.Record, error) {
 	tb.Helper()
-	return change(tb, db, func(tx *store.Tx) (tenants.Record, error) {
+	return storetest.Change(tb, db, func(tx *store.Tx) (tenants.Record, error) {
 		return tenants.Add(tx, tenants.Record{
 			ID: id, Name: "The " + string(id), Created: start, CreatedBy: "person:p_1", UID: [16]byte(tagOf("uid" + string(id))),
 			Log: audit.Ref{Tag: tagOf(string(id)), Policy: audit.Policy{RetentionDays: 90}},
@@ -57,7 +31,7 @@ func add(tb testing.TB, db *store.Store, id domain.TenantID) (tenants.Record, er
 
 func setState(tb testing.TB, db *store.Store, id domain.TenantID, to tenants.State, now time.Time) error {
 	tb.Helper()
-	_, err := change(tb, db, func(tx *store.Tx) (tenants.Record, error) { return tenants.SetState(tx, id, to, now) })
+	_, err := storetest.Change(tb, db, func(tx *store.Tx) (tenants.Record, error) { return tenants.SetState(tx, id, to, now) })
 	return err
 }
 
@@ -71,7 +45,7 @@ func find(tb testing.TB, db *store.Store, id domain.TenantID) (r tenants.Record,
 }
 
 func TestRegister(t *testing.T) {
-	db := newStore(t, t.TempDir())
+	db := storetest.New(t, t.TempDir())
 	made, err := add(t, db, "acme")
 	must(t, err)
 	want := tenants.Record{
@@ -131,7 +105,7 @@ func TestStates(t *testing.T) {
 		{tenants.Suspended, tenants.Active}: true, {tenants.Suspended, tenants.Destroying}: true,
 		{tenants.Destroying, tenants.Destroyed}: true,
 	}
-	db := newStore(t, memoryDir(t))
+	db := storetest.New(t, storetest.MemoryDir(t))
 	rapid.Check(t, func(r *rapid.T) {
 		id := domain.TenantID("t" + rapid.StringMatching(`[a-z]{12}`).Draw(r, "id"))
 		if _, err := add(t, db, id); domain.KindOf(err) == domain.Conflict {
@@ -187,7 +161,7 @@ func vectors(tb testing.TB) (all []line) {
 }
 
 func TestVectors(t *testing.T) {
-	db := newStore(t, t.TempDir())
+	db := storetest.New(t, t.TempDir())
 	for _, l := range vectors(t) {
 		value := l.Bytes
 		if value == nil {
@@ -244,7 +218,7 @@ func TestOtherForms(t *testing.T) {
 		_, err := tenants.Recode([]byte(`{"version":2` + form[len(`{"version":1`):]))
 		wantKind(t, err, domain.Unavailable)
 	}
-	db := newStore(t, t.TempDir())
+	db := storetest.New(t, t.TempDir())
 	_, err := db.Update(t.Context(), func(tx *store.Tx) error { return tx.Put("tenant-slots", []byte("next"), []byte{1}) })
 	must(t, err)
 	_, err = add(t, db, "acme")

@@ -12,6 +12,7 @@ import (
 
 	"coffer/app/authz"
 	"coffer/app/domain"
+	"coffer/app/store/storetest"
 	"coffer/audit"
 	"coffer/tenants"
 	"coffer/tenants/guard"
@@ -100,7 +101,7 @@ func kind(k domain.Kind) func(error) bool {
 // TestNewestMarksAreKept: the newest marks are there however often the file was
 // closed in between, and there are never more than the bound.
 func TestNewestMarksAreKept(t *testing.T) {
-	k := openKit(t, memoryDir(t), 0)
+	k := openKit(t, storetest.MemoryDir(t), 0)
 	k.tenant(t, "acme")
 	var all []audit.IntentID
 	for i := range 3*tenants.Marks + 7 {
@@ -124,7 +125,7 @@ func TestNewestMarksAreKept(t *testing.T) {
 // bound holds.
 func TestConcurrentTenants(t *testing.T) {
 	const conns, perTenant = 10, 12
-	k := openKit(t, memoryDir(t), conns)
+	k := openKit(t, storetest.MemoryDir(t), conns)
 	var ids []domain.TenantID
 	for i := range 8 {
 		ids = append(ids, domain.TenantID(fmt.Sprintf("tenant-%d", i)))

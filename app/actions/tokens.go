@@ -60,10 +60,11 @@ var TokenIssue = Operation[TokenIssueIn, Issued]{
 			return Issued{}, err
 		}
 		err = c.change(ctx, func(tx *store.Tx) error {
-			if err := c.fill(tx, &spec, in.Workload); err != nil {
+			now := c.clock.Now()
+			if err := c.fill(tx, &spec, in.Workload, now); err != nil {
 				return err
 			}
-			text, t, err := token.Issue(tx, spec, c.clock.Now())
+			text, t, err := token.Issue(tx, spec, now)
 			out = issued(text, t)
 			return err
 		})
@@ -104,7 +105,7 @@ func (in TokenIssueIn) spec() (token.Spec, error) {
 }
 
 // fill decides for whom the token stands and checks that its maker may.
-func (c *call) fill(tx *store.Tx, s *token.Spec, workload string) error {
+func (c *call) fill(tx *store.Tx, s *token.Spec, workload string, now time.Time) error {
 	me := c.who.Subject
 	s.Principal, s.IssuedBy = me.Principal, me.Principal.ID
 	if workload != "" {
@@ -112,7 +113,7 @@ func (c *call) fill(tx *store.Tx, s *token.Spec, workload string) error {
 		if err != nil {
 			return err
 		}
-		if m, found, err := directory.Membership(tx, s.Tenant, me.Principal.ID, c.clock.Now()); err != nil || !found || m.Expires != nil {
+		if m, found, err := directory.Membership(tx, s.Tenant, me.Principal.ID, now); err != nil || !found || m.Expires != nil {
 			return cmp.Or[error](err, domain.Errorf(domain.Denied, "a workload's token would outlast the break-glass membership"))
 		}
 		if c.permit.Grant().OwnOnly() && w.CreatedBy != me.Principal.ID {
@@ -129,7 +130,7 @@ func (c *call) fill(tx *store.Tx, s *token.Spec, workload string) error {
 		}
 		s.Layer = own[len(own)-1] // the narrowest: a token's own bound comes last
 	}
-	if err := c.shorten(tx, s); err != nil {
+	if err := c.shorten(tx, s, now); err != nil {
 		return err
 	}
 	return authz.MayDelegate(me, s.Tenant, s.Layer)
@@ -137,12 +138,11 @@ func (c *call) fill(tx *store.Tx, s *token.Spec, workload string) error {
 
 // shorten lets a token that was asked for with a token end no later than that
 // one: else a stolen token could be made to last for ever.
-func (c *call) shorten(tx *store.Tx, s *token.Spec) error {
+func (c *call) shorten(tx *store.Tx, s *token.Spec, now time.Time) error {
 	me := c.who.Subject
 	if me.Token == "" {
 		return nil
 	}
-	now := c.clock.Now()
 	held, err := token.ByAccessor(tx, me.Home, me.Token, now)
 	if err == nil {
 		s.TTL = min(s.TTL, held.Expires.Sub(now))

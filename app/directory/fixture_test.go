@@ -2,59 +2,17 @@ package directory_test
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/tink-crypto/tink-go/v2/aead"
-	"github.com/tink-crypto/tink-go/v2/keyset"
 
 	"coffer/app/authz"
 	"coffer/app/directory"
 	"coffer/app/domain"
 	"coffer/app/store"
+	"coffer/app/store/storetest"
 )
 
 var start = time.Date(2026, 11, 18, 9, 0, 0, 0, time.UTC)
-
-// newStore is a control store that is checked and closed when the test ends.
-func newStore(tb testing.TB, dir string) *store.Store {
-	tb.Helper()
-	h, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
-	must(tb, err)
-	key, err := aead.New(h)
-	must(tb, err)
-	db, err := store.Create(filepath.Join(dir, "control.db"), key)
-	must(tb, err)
-	tb.Cleanup(func() {
-		must(tb, db.Check(context.Background()))
-		must(tb, db.Close())
-	})
-	return db
-}
-
-// memoryDir is a temporary directory in memory where the system has one: for
-// tests with many changes in which no sync needs to be real.
-func memoryDir(tb testing.TB) string {
-	tb.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "coffer-directory")
-	if err != nil {
-		return tb.TempDir()
-	}
-	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
-// change runs fn in a transaction, which its error undoes.
-func change[T any](tb testing.TB, db *store.Store, fn func(*store.Tx) (T, error)) (out T, err error) {
-	tb.Helper()
-	_, err = db.Update(context.Background(), func(tx *store.Tx) (err error) {
-		out, err = fn(tx)
-		return err
-	})
-	return out, err
-}
 
 func look[T any](tb testing.TB, db *store.Store, fn func(*store.Tx) (T, error)) (out T) {
 	tb.Helper()
@@ -67,18 +25,18 @@ func look[T any](tb testing.TB, db *store.Store, fn func(*store.Tx) (T, error)) 
 
 func addPerson(tb testing.TB, db *store.Store, name string, uid *uint32) (directory.Person, error) {
 	tb.Helper()
-	return change(tb, db, func(tx *store.Tx) (directory.Person, error) { return directory.AddPerson(tx, name, uid, start) })
+	return storetest.Change(tb, db, func(tx *store.Tx) (directory.Person, error) { return directory.AddPerson(tx, name, uid, start) })
 }
 
 func setMember(tb testing.TB, db *store.Store, m directory.Member, now time.Time) error {
 	tb.Helper()
-	_, err := change(tb, db, func(tx *store.Tx) (int, error) { return 0, directory.SetMember(tx, m, now) })
+	_, err := storetest.Change(tb, db, func(tx *store.Tx) (int, error) { return 0, directory.SetMember(tx, m, now) })
 	return err
 }
 
 func removeMember(tb testing.TB, db *store.Store, tenant domain.TenantID, person string, now time.Time) error {
 	tb.Helper()
-	_, err := change(tb, db, func(tx *store.Tx) (int, error) { return 0, directory.RemoveMember(tx, tenant, person, now) })
+	_, err := storetest.Change(tb, db, func(tx *store.Tx) (int, error) { return 0, directory.RemoveMember(tx, tenant, person, now) })
 	return err
 }
 
@@ -96,7 +54,7 @@ func addWorkload(tb testing.TB, db *store.Store, tenant domain.TenantID, name st
 	tb.Helper()
 	capability, err := authz.ParseCapability("secret:read:stripe/*")
 	must(tb, err)
-	return change(tb, db, func(tx *store.Tx) (directory.Workload, error) {
+	return storetest.Change(tb, db, func(tx *store.Tx) (directory.Workload, error) {
 		return directory.AddWorkload(tx, directory.Workload{
 			Tenant: tenant, Name: name, Capabilities: []authz.Capability{capability}, TokenTTL: time.Hour, CreatedBy: "p_1",
 		}, start)
@@ -110,7 +68,7 @@ type credential struct {
 
 func addSecretID(tb testing.TB, db *store.Store, w directory.Workload, spec directory.SecretIDSpec, now time.Time) (credential, error) {
 	tb.Helper()
-	return change(tb, db, func(tx *store.Tx) (credential, error) {
+	return storetest.Change(tb, db, func(tx *store.Tx) (credential, error) {
 		text, s, err := directory.AddSecretID(tx, w, spec, now)
 		return credential{text, s}, err
 	})
@@ -119,7 +77,7 @@ func addSecretID(tb testing.TB, db *store.Store, w directory.Workload, spec dire
 // spend takes one use, in the way of a login.
 func spend(tb testing.TB, db *store.Store, w directory.Workload, text domain.Secret, now time.Time) (found bool) {
 	tb.Helper()
-	found, err := change(tb, db, func(tx *store.Tx) (bool, error) {
+	found, err := storetest.Change(tb, db, func(tx *store.Tx) (bool, error) {
 		s, found, err := directory.FindSecretID(tx, w, text, now)
 		if err == nil && found {
 			err = directory.SpendSecretID(tx, w, s)

@@ -10,10 +10,11 @@ import (
 	"coffer/app/directory"
 	"coffer/app/domain"
 	"coffer/app/store"
+	"coffer/app/store/storetest"
 )
 
 func TestPeopleAreUnique(t *testing.T) {
-	db := newStore(t, t.TempDir())
+	db := storetest.New(t, t.TempDir())
 	anna, err := addPerson(t, db, "anna", ref(uint32(1000)))
 	must(t, err)
 	_, err = addPerson(t, db, "anna", nil)
@@ -83,7 +84,7 @@ func TestLastOwner(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			db := newStore(t, t.TempDir())
+			db := storetest.New(t, t.TempDir())
 			must(t, setMember(t, db, member("p_1", domain.Owner), start))
 			must(t, setMember(t, db, member("p_2", domain.Admin), start))
 			must(t, setMember(t, db, directory.Member{Tenant: "globex", Person: "p_3", Role: domain.Owner}, start))
@@ -100,14 +101,14 @@ func TestLastOwner(t *testing.T) {
 			must(t, try(t, db))
 		})
 	}
-	db := newStore(t, t.TempDir())
+	db := storetest.New(t, t.TempDir())
 	must(t, setMember(t, db, member("p_2", domain.Viewer), start)) // no owner yet: nothing to lose
 	wantKind(t, removeMember(t, db, "acme", "p_9", start), domain.NotFound)
 	must(t, removeMember(t, db, "acme", "p_2", start))
 }
 
 func TestBreakGlass(t *testing.T) {
-	db := newStore(t, t.TempDir())
+	db := storetest.New(t, t.TempDir())
 	must(t, setMember(t, db, directory.Member{Tenant: "acme", Person: "p_1", Role: domain.Owner}, start))
 	glass := directory.Member{Tenant: "acme", Person: "p_op", Role: domain.Owner, Expires: ref(start.Add(directory.MaxBreakGlass)), Reason: "r"}
 	long := glass
@@ -134,7 +135,7 @@ func TestBreakGlass(t *testing.T) {
 }
 
 func TestMembershipsOfOneTenant(t *testing.T) {
-	db := newStore(t, t.TempDir())
+	db := storetest.New(t, t.TempDir())
 	for _, tenant := range []domain.TenantID{"acme", "acm", "acme-two"} {
 		for i, role := range domain.TenantRoles() {
 			person := "p_" + string(role) + string(tenant)
@@ -150,7 +151,7 @@ func TestMembershipsOfOneTenant(t *testing.T) {
 	must(t, err)
 	_, err = addSecretID(t, db, w, directory.SecretIDSpec{}, start)
 	must(t, err)
-	_, err = change(t, db, func(tx *store.Tx) (int, error) { return 0, directory.RemoveTenant(tx, "acme") })
+	_, err = storetest.Change(t, db, func(tx *store.Tx) (int, error) { return 0, directory.RemoveTenant(tx, "acme") })
 	must(t, err)
 	if len(members(t, db, "acme", start)) != 0 || len(members(t, db, "acm", start)) != 5 || len(members(t, db, "acme-two", start)) != 5 {
 		t.Error("the wrong members were removed")
@@ -172,9 +173,9 @@ func TestMembershipsOfOneTenant(t *testing.T) {
 
 // TestMembersAgainstModel: a random history of roles, break-glass and time.
 func TestMembersAgainstModel(t *testing.T) {
-	db := newStore(t, memoryDir(t))
+	db := storetest.New(t, storetest.MemoryDir(t))
 	rapid.Check(t, func(r *rapid.T) {
-		_, err := change(t, db, func(tx *store.Tx) (int, error) { return 0, directory.RemoveTenant(tx, "acme") })
+		_, err := storetest.Change(t, db, func(tx *store.Tx) (int, error) { return 0, directory.RemoveTenant(tx, "acme") })
 		must(t, err)
 		model := map[string]directory.Member{}
 		now := start

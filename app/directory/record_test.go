@@ -15,6 +15,7 @@ import (
 	"coffer/app/directory"
 	"coffer/app/domain"
 	"coffer/app/store"
+	"coffer/app/store/storetest"
 )
 
 // line is one of testdata/v1/rows.jsonl: a row of the control store. Kept for
@@ -42,7 +43,7 @@ func vectors(tb testing.TB) (all []line) {
 // TestVectors puts the rows into a store and finds everybody through the front
 // door.
 func TestVectors(t *testing.T) {
-	db := newStore(t, t.TempDir())
+	db := storetest.New(t, t.TempDir())
 	seen := map[string]bool{}
 	for _, l := range vectors(t) {
 		if again, err := directory.Recode(l.Bucket, l.JSON); err != nil || !bytes.Equal(again, l.JSON) {
@@ -116,7 +117,7 @@ func TestOtherForms(t *testing.T) {
 		_, err := directory.Recode(l.Bucket, []byte(`{"version":2`+form[len(`{"version":1`):]))
 		wantKind(t, err, domain.Unavailable)
 
-		db := newStore(t, t.TempDir())
+		db := storetest.New(t, t.TempDir())
 		_, err = db.Update(t.Context(), func(tx *store.Tx) error { return tx.Put(l.Bucket, []byte(l.Key), []byte(form+" ")) })
 		must(t, err)
 		err = db.View(t.Context(), func(tx *store.Tx) error { return readOne(tx, l) })
@@ -165,7 +166,7 @@ func FuzzRecord(f *testing.F) {
 }
 
 func BenchmarkFindSecretID(b *testing.B) {
-	db := newStore(b, memoryDir(b))
+	db := storetest.New(b, storetest.MemoryDir(b))
 	w, err := addWorkload(b, db, "acme", "web")
 	must(b, err)
 	var last credential

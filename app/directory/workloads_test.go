@@ -14,10 +14,11 @@ import (
 	"coffer/app/directory"
 	"coffer/app/domain"
 	"coffer/app/store"
+	"coffer/app/store/storetest"
 )
 
 func TestWorkloads(t *testing.T) {
-	db := newStore(t, t.TempDir())
+	db := storetest.New(t, t.TempDir())
 	web, err := addWorkload(t, db, "acme", "web")
 	must(t, err)
 	_, err = addWorkload(t, db, "acme", "web")
@@ -47,7 +48,7 @@ func TestWorkloads(t *testing.T) {
 	if spend(t, db, other, s.text, start) {
 		t.Error("a secret id opens another workload")
 	}
-	_, err = change(t, db, func(tx *store.Tx) (int, error) { return 0, directory.RemoveWorkload(tx, web) })
+	_, err = storetest.Change(t, db, func(tx *store.Tx) (int, error) { return 0, directory.RemoveWorkload(tx, web) })
 	must(t, err)
 	if spend(t, db, web, s.text, start) {
 		t.Error("a removed workload's secret id lives on")
@@ -58,7 +59,7 @@ func TestWorkloads(t *testing.T) {
 }
 
 func TestSecretIDBounds(t *testing.T) {
-	db := newStore(t, t.TempDir())
+	db := storetest.New(t, t.TempDir())
 	web, err := addWorkload(t, db, "acme", "web")
 	must(t, err)
 	for _, spec := range []directory.SecretIDSpec{
@@ -81,7 +82,7 @@ func TestSecretIDBounds(t *testing.T) {
 // TestSecretIDsAreHashed: the file holds no secret id and no name.
 func TestSecretIDsAreHashed(t *testing.T) {
 	dir := t.TempDir()
-	db := newStore(t, dir)
+	db := storetest.New(t, dir)
 	_, err := addPerson(t, db, "canary-person", ref(uint32(77)))
 	must(t, err)
 	w, err := addWorkload(t, db, "acme", "canary-workload")
@@ -112,9 +113,9 @@ func TestSecretIDsAgainstModel(t *testing.T) {
 		credential
 		uses int // left; -1: any number
 	}
-	db := newStore(t, memoryDir(t))
+	db := storetest.New(t, storetest.MemoryDir(t))
 	rapid.Check(t, func(r *rapid.T) {
-		_, err := change(t, db, func(tx *store.Tx) (int, error) { return 0, directory.RemoveTenant(tx, "acme") })
+		_, err := storetest.Change(t, db, func(tx *store.Tx) (int, error) { return 0, directory.RemoveTenant(tx, "acme") })
 		must(t, err)
 		web, err := addWorkload(t, db, "acme", "web")
 		must(t, err)

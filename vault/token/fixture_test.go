@@ -2,13 +2,8 @@ package token_test
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/tink-crypto/tink-go/v2/aead"
-	"github.com/tink-crypto/tink-go/v2/keyset"
 
 	"coffer/app/authz"
 	"coffer/app/domain"
@@ -17,34 +12,6 @@ import (
 )
 
 var start = time.Date(2026, 11, 18, 9, 0, 0, 0, time.UTC)
-
-// newStore is a control store that is checked and closed when the test ends.
-func newStore(tb testing.TB, dir string) *store.Store {
-	tb.Helper()
-	h, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
-	must(tb, err)
-	key, err := aead.New(h)
-	must(tb, err)
-	db, err := store.Create(filepath.Join(dir, "control.db"), key)
-	must(tb, err)
-	tb.Cleanup(func() {
-		must(tb, db.Check(context.Background()))
-		must(tb, db.Close())
-	})
-	return db
-}
-
-// memoryDir is a temporary directory in memory where the system has one: for
-// tests with many changes in which no sync needs to be real.
-func memoryDir(tb testing.TB) string {
-	tb.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "coffer-token")
-	if err != nil {
-		return tb.TempDir()
-	}
-	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
 
 func update(tb testing.TB, db *store.Store, fn func(tx *store.Tx) error) {
 	tb.Helper()

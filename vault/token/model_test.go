@@ -11,6 +11,7 @@ import (
 
 	"coffer/app/domain"
 	"coffer/app/store"
+	"coffer/app/store/storetest"
 	"coffer/vault/token"
 )
 
@@ -23,7 +24,7 @@ type held struct {
 
 // TestTokensAgainstModel runs random operations under a clock that jumps.
 func TestTokensAgainstModel(t *testing.T) {
-	db := newStore(t, memoryDir(t))
+	db := storetest.New(t, storetest.MemoryDir(t))
 	rapid.Check(t, func(r *rapid.T) {
 		update(t, db, func(tx *store.Tx) error { // what the case before left
 			for _, tenant := range []domain.TenantID{"acme", "globex"} {

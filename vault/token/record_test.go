@@ -15,6 +15,7 @@ import (
 	"coffer/app/authz"
 	"coffer/app/domain"
 	"coffer/app/store"
+	"coffer/app/store/storetest"
 	"coffer/vault/token"
 )
 
@@ -29,7 +30,7 @@ type line struct {
 
 // TestVectors puts the rows into a store and looks the tokens up by their texts.
 func TestVectors(t *testing.T) {
-	db := newStore(t, t.TempDir())
+	db := storetest.New(t, t.TempDir())
 	f, err := os.Open("testdata/v1/rows.jsonl")
 	must(t, err)
 	defer f.Close()
@@ -104,7 +105,7 @@ func FuzzRecord(f *testing.F) {
 }
 
 func BenchmarkIssue(b *testing.B) {
-	db := newStore(b, b.TempDir())
+	db := storetest.New(b, b.TempDir())
 	s := spec("acme", time.Hour)
 	one := func() error {
 		_, err := db.Update(b.Context(), func(tx *store.Tx) error { _, _, err := token.Issue(tx, s, start); return err })
@@ -128,7 +129,7 @@ func BenchmarkIssue(b *testing.B) {
 }
 
 func BenchmarkLookup(b *testing.B) {
-	db := newStore(b, memoryDir(b))
+	db := storetest.New(b, storetest.MemoryDir(b))
 	var text domain.Secret
 	for range 1000 {
 		text, _ = issue(b, db, spec("acme", time.Hour), start)

@@ -16,11 +16,12 @@ import (
 	"coffer/app/domain"
 	"coffer/app/durable"
 	"coffer/app/store"
+	"coffer/app/store/storetest"
 	"coffer/vault/token"
 )
 
 func TestIssueAndLookup(t *testing.T) {
-	db := newStore(t, t.TempDir())
+	db := storetest.New(t, t.TempDir())
 	capability, err := authz.ParseCapability("secret:read:stripe/*")
 	must(t, err)
 	s := spec("acme", time.Hour)
@@ -52,7 +53,7 @@ func TestIssueAndLookup(t *testing.T) {
 
 // TestWrongTextsLookAlike: whatever does not hold is the same error.
 func TestWrongTextsLookAlike(t *testing.T) {
-	db := newStore(t, t.TempDir())
+	db := storetest.New(t, t.TempDir())
 	text, made := issue(t, db, spec("acme", time.Hour), start)
 	revoked, gone := issue(t, db, spec("acme", time.Hour), start)
 	update(t, db, func(tx *store.Tx) error { return token.Revoke(tx, gone) })
@@ -78,7 +79,7 @@ func TestWrongTextsLookAlike(t *testing.T) {
 }
 
 func TestTTLBounds(t *testing.T) {
-	db := newStore(t, t.TempDir())
+	db := storetest.New(t, t.TempDir())
 	rev := db.Revision()
 	for _, ttl := range []time.Duration{0, -time.Second, domain.MaxTTL + 1} {
 		_, err := db.Update(t.Context(), func(tx *store.Tx) error {
@@ -97,7 +98,7 @@ func TestTTLBounds(t *testing.T) {
 }
 
 func TestAccessors(t *testing.T) {
-	db := newStore(t, t.TempDir())
+	db := storetest.New(t, t.TempDir())
 	_, a := issue(t, db, spec("acme", time.Hour), start)
 	_, b := issue(t, db, spec("globex", time.Hour), start)
 	by := func(tenant domain.TenantID, accessor string, now time.Time) (got token.Token, err error) {
@@ -133,7 +134,7 @@ func TestAccessors(t *testing.T) {
 func second[T any](_ T, err error) error { return err }
 
 func TestSweep(t *testing.T) {
-	db := newStore(t, t.TempDir())
+	db := storetest.New(t, t.TempDir())
 	for i := range 6 {
 		issue(t, db, spec("acme", time.Duration(i+1)*time.Hour), start)
 	}
@@ -175,7 +176,7 @@ func TestSweep(t *testing.T) {
 // a token.
 func TestOnlyHashesInTheStore(t *testing.T) {
 	dir := t.TempDir()
-	db := newStore(t, dir)
+	db := storetest.New(t, dir)
 	text, made := issue(t, db, spec("acme", time.Hour), start)
 	secret := text.Reveal()
 	hash := sha256.Sum256(secret)
@@ -219,7 +220,7 @@ func TestOnlyHashesInTheStore(t *testing.T) {
 // whatever the wall clock says afterwards, over a restart too.
 func TestClockSetBack(t *testing.T) {
 	dir := t.TempDir()
-	db := newStore(t, dir)
+	db := storetest.New(t, dir)
 	wall, mono := start, time.Duration(0)
 	clockFile := filepath.Join(dir, "clock")
 	open := func() *durable.Clock {
@@ -284,7 +285,7 @@ func TestDamagedRecords(t *testing.T) {
 		"an accessor to nothing": {func(tx *store.Tx, hash, _ []byte) error { return tx.Delete(token.BucketTokens, hash) }, domain.Tampered},
 	} {
 		t.Run(name, func(t *testing.T) {
-			db := newStore(t, t.TempDir())
+			db := storetest.New(t, t.TempDir())
 			text, made := issue(t, db, spec("acme", time.Hour), start)
 			hash := sha256.Sum256(text.Reveal())
 			update(t, db, func(tx *store.Tx) error { return c.damage(tx, hash[:], []byte("acme\x00"+made.Accessor)) })
