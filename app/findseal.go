@@ -68,6 +68,11 @@ func (d *daemon) opener(kind seal.Kind, source seal.KeyfileSource) (seal.Protect
 			return nil, err
 		}
 		return d.machine.Protector(kind, p, "")
+	case seal.Keyfile:
+		if !d.machine.HasKeyfile(source) {
+			d.notice("the key file is not in the data directory and none is named: start with --keyfile FILE, or open with: coffer unseal")
+			return nil, nil
+		}
 	}
 	return d.machine.Protector(kind, domain.Secret{}, source)
 }
@@ -92,7 +97,9 @@ func (d *daemon) makeSeal(ctx context.Context, first func() (domain.Secret, erro
 			return nil, nil, err
 		}
 		for _, n := range plan.Notices {
-			d.notice(n)
+			if n != seal.WarnKeyfileInDataDirectory || source == seal.DataDirectory {
+				d.notice(n)
+			}
 		}
 		if kind = plan.Kind; len(plan.Sources) > 0 && source != seal.External {
 			source = plan.Sources[0]

@@ -334,6 +334,15 @@ func (l *Log) OpenIntents() []Intent {
 	return slices.Clone(l.lost)
 }
 
+// Settled says whether what became of an intent of this run stands durably in
+// the log, so that the mark of its change is needed no more.
+func (l *Log) Settled(id IntentID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, open := l.intents[id]
+	return !open
+}
+
 // Resolve records what became of an intent of a run before, durably. An intent
 // that is not open, or that belongs to a permit of this run, is a Conflict.
 func (l *Log) Resolve(_ context.Context, id IntentID, o Outcome, d Detail) error {

@@ -110,20 +110,12 @@ func (c *call) begin(ctx context.Context) error {
 // change makes the intent durable, then runs fn in one transaction of the
 // control store together with the intent's id.
 //
-// On the way it drops the markers of changes whose outcome is in the log. Those
-// are taken before the intent is written: the journal keeps its order, so once
-// the intent is durable their outcomes are too. An intent that was durable
-// already says nothing about outcomes that were queued after it, so that none
-// is dropped then.
+// On the way it drops the markers of changes whose outcome is durable.
 func (c *call) change(ctx context.Context, fn func(tx *store.Tx) error) error {
-	var stale []audit.IntentID
-	if !c.begun {
-		stale = c.takeFinished()
-	}
 	if err := c.begin(ctx); err != nil {
-		c.finished(stale...)
 		return err
 	}
+	stale := c.takeSettled()
 	_, err := c.db.Update(ctx, func(tx *store.Tx) error {
 		if err := c.checkStill(tx); err != nil {
 			return err

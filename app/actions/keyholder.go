@@ -29,6 +29,9 @@ func (m Machine) keyfilePath(source seal.KeyfileSource) string {
 	return m.Keyfile
 }
 
+// HasKeyfile says whether the machine was told where the key file of a source is.
+func (m Machine) HasKeyfile(source seal.KeyfileSource) bool { return m.keyfilePath(source) != "" }
+
 // KeyfileSource is the source of the key file that this machine has.
 func (m Machine) KeyfileSource() seal.KeyfileSource {
 	switch {
@@ -155,7 +158,7 @@ func (k *Keyholder) confirmed(typed domain.Secret) (seal.RecoveryKey, error) {
 
 // reenrol lists what must be enrolled again under a new root key: the same kinds
 // under the same names, and a new recovery key in place of the old one.
-func (k *Keyholder) reenrol(passphrase domain.Secret) ([]seal.Enrolment, *seal.RecoveryKey, error) {
+func (k *Keyholder) reenrol(ctx context.Context, passphrase domain.Secret) ([]seal.Enrolment, *seal.RecoveryKey, error) {
 	var out []seal.Enrolment
 	var recovery *seal.RecoveryKey
 	for _, s := range k.file.Status() {
@@ -171,7 +174,9 @@ func (k *Keyholder) reenrol(passphrase domain.Secret) ([]seal.Enrolment, *seal.R
 				return nil, nil, domain.Fieldf("secret", "the slot %q needs its passphrase to be enrolled again", s.Name).
 					WithHint("coffer seal rotate --passphrase-file FILE")
 			}
-			p, err = k.machine.Protector(s.Kind, passphrase, "")
+			if p, err = k.machine.Protector(s.Kind, passphrase, ""); err == nil {
+				err = k.opens(ctx, p, s)
+			}
 		default:
 			p, err = k.machine.Protector(s.Kind, domain.Secret{}, k.machine.KeyfileSource())
 		}
@@ -181,6 +186,19 @@ func (k *Keyholder) reenrol(passphrase domain.Secret) ([]seal.Enrolment, *seal.R
 		out = append(out, seal.Enrolment{Name: s.Name, By: p})
 	}
 	return out, recovery, nil
+}
+
+// opens is nil if the protector opens this slot today: a passphrase that was
+// mistyped must not become the one that is needed at the next start, nor one
+// slot's that of another.
+func (k *Keyholder) opens(ctx context.Context, p seal.Protector, s seal.SlotStatus) error {
+	root, opened, err := k.file.Unlock(ctx, p)
+	root.Zero()
+	if err == nil && opened.ID != s.ID {
+		err = domain.Errorf(domain.Conflict, "the passphrase is that of the slot %q, and the slot %q needs its own", opened.Name, s.Name).
+			WithHint("remove one of them first, and add it again afterwards: coffer seal remove %s", s.Name)
+	}
+	return err
 }
 
 // rotate replaces the root key under all slots in one write.

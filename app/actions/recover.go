@@ -122,8 +122,11 @@ func (s *Service) asSystem(ctx context.Context, r authz.Request, task func(*audi
 		return err
 	}
 	defer p.Abort()
-	taskErr := task(p)
-	_, err = p.Finish(ctx, outcomeOf(taskErr), audit.Detail{})
+	outcome, taskErr := audit.OK, task(p)
+	if taskErr != nil || r.Action == authz.TenantCreate { // no tenant came of it: what was left is removed
+		outcome = audit.Failed
+	}
+	_, err = p.Finish(ctx, outcome, audit.Detail{})
 	return errors.Join(taskErr, err)
 }
 

@@ -206,7 +206,7 @@ var SealRotate = Operation[SealRotateIn, SealRotateOut]{
 	act: func(ctx context.Context, c *call, in SealRotateIn) (out SealRotateOut, err error) {
 		c.rekeying.Lock()
 		defer c.rekeying.Unlock()
-		slots, recovery, err := c.seal.reenrol(in.Secret)
+		slots, recovery, err := c.seal.reenrol(ctx, in.Secret)
 		if err != nil {
 			return out, err
 		}

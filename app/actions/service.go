@@ -3,6 +3,7 @@ package actions
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -127,12 +128,18 @@ func (s *Service) finished(ids ...audit.IntentID) {
 	s.done = append(s.done, ids...)
 }
 
-func (s *Service) takeFinished() []audit.IntentID {
+// takeSettled gives those of the finished intents whose outcome is durable.
+func (s *Service) takeSettled() (settled []audit.IntentID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ids := s.done
-	s.done = nil
-	return ids
+	s.done = slices.DeleteFunc(s.done, func(id audit.IntentID) bool {
+		if s.log.Settled(id) {
+			settled = append(settled, id)
+			return true
+		}
+		return false
+	})
+	return settled
 }
 
 func dropMarkers(tx *store.Tx, ids []audit.IntentID) error {
