@@ -102,7 +102,7 @@ func checkComplete(data string) (fresh bool, err error) {
 		path string
 	}{
 		{keys && !control, keysPath(data)},
-		{control && !journal, controlPath(data)},
+		{control && (!journal || !vacant(tenantsDir(data))), controlPath(data)},
 	} {
 		if part.gone {
 			return false, missingPart(part.path)
