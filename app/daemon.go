@@ -58,6 +58,10 @@ func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.L
 			return nil, dataError(cfg.Data, err)
 		}
 	}
+	// What is in there is Coffer's alone, whoever made the directory.
+	if err := os.Chmod(cfg.Data, 0o700); err != nil {
+		return nil, dataError(cfg.Data, err)
+	}
 	if d.lock, err = durable.LockFile(lockPath(cfg.Data), time.Now); err != nil {
 		return nil, lockError(cfg.Data, err)
 	}

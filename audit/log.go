@@ -79,12 +79,13 @@ type Log struct {
 	boot    uint32
 	system  *tenantLog
 
-	queue   queue          // submissions on their way to the committer
-	permits permits        // those that are not finished
-	keeper  keeper         // what is done beside the requests
-	strays  strays         // refusals without a credential
-	indexes indexes        // where records stand
-	running sync.WaitGroup // keeper and preparer
+	queue    queue          // submissions on their way to the committer
+	permits  permits        // those that are not finished
+	keeper   keeper         // what is done beside the requests
+	attempts attempts       // of strangers, by tenant
+	strays   strays         // refusals without a credential
+	indexes  indexes        // where records stand
+	running  sync.WaitGroup // keeper and preparer
 
 	closing  sync.Once
 	closed   chan struct{}

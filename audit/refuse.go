@@ -20,7 +20,9 @@ const anonymous = "anonymous"
 // The receipt is of the first.
 //
 // It does the same work whether the named tenant exists or not; the one
-// difference is some hundred bytes in the batch. If the tenant's key is not at
+// difference is some hundred bytes in the batch. A tenant's log takes ten such
+// attempts a minute; the others are counted in the next one and in the system
+// log. If the tenant's key is not at
 // hand, having it would take longer than for a tenant that does not exist, so
 // the second record then follows without being waited for.
 func (l *Log) Refuse(ctx context.Context, d *authz.Denied, c Call) (Receipt, error) {
@@ -82,7 +84,7 @@ func (l *Log) homeOf(d *authz.Denied) *tenantLog {
 // does not exist it does the work in vain.
 func (l *Log) forTarget(d *authz.Denied, home *tenantLog) (item, bool) {
 	p := record.Payload{
-		Actor: anonymous, Action: string(d.Request.Action), Resource: clip(d.Request.Resource, MaxResource),
+		Actor: anonymous, Action: string(d.Request.Action), Resource: clip(d.Request.Resource, maxAttemptText),
 		Outcome: string(Refused),
 	}
 	target := l.find(d.Request.Tenant)
@@ -93,6 +95,16 @@ func (l *Log) forTarget(d *authz.Denied, home *tenantLog) (item, bool) {
 	if exists && l.admit(target, false) != nil {
 		l.stray("", "attempts in a tenant whose log is full")
 		return item{}, false
+	}
+	if exists {
+		more, ok := l.attempts.take(target.tag, l.o.Now())
+		if !ok {
+			l.stray("", "attempts in a tenant beyond those that its log takes")
+			return item{}, false
+		}
+		if more > 0 {
+			p.Detail, _ = Detail{"more_before": more}.encode()
+		}
 	}
 	if l.keys.ready(target.tag, target.period(l.o.Now())) == nil {
 		if exists {
@@ -106,6 +118,50 @@ func (l *Log) forTarget(d *authz.Denied, home *tenantLog) (item, bool) {
 	}
 	it, err := l.seal(context.Background(), target, record.Event, p)
 	return it, err == nil && exists
+}
+
+// Bounds on what strangers can write into a tenant's log: without them one
+// tenant's program could use another's share up.
+const (
+	attemptsPerMinute = 10
+	maxAttemptText    = 128 // bytes of the resource
+)
+
+// attempts counts what strangers tried in each tenant.
+type attempts struct {
+	mu    sync.Mutex
+	byTag map[Tag]*attempt
+}
+
+type attempt struct {
+	minute  int64
+	written int
+	more    uint64 // not written since the last one that was
+}
+
+// take says whether one more attempt may be written, and how many were not
+// since the last one.
+func (a *attempts) take(tag Tag, now time.Time) (more uint64, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.byTag == nil {
+		a.byTag = map[Tag]*attempt{}
+	}
+	e := a.byTag[tag]
+	if e == nil {
+		e = &attempt{}
+		a.byTag[tag] = e
+	}
+	if minute := now.Unix() / 60; minute != e.minute {
+		e.minute, e.written = minute, 0
+	}
+	if e.written >= attemptsPerMinute {
+		e.more++
+		return 0, false
+	}
+	e.written++
+	more, e.more = e.more, 0
+	return more, true
 }
 
 const (

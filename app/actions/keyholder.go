@@ -178,7 +178,7 @@ func (k *Keyholder) reenrol(ctx context.Context, passphrase domain.Secret) ([]se
 				err = k.opens(ctx, p, s)
 			}
 		default:
-			p, err = k.machine.Protector(s.Kind, domain.Secret{}, k.machine.KeyfileSource())
+			p, err = k.machine.Protector(s.Kind, domain.Secret{}, s.Source)
 		}
 		if err != nil {
 			return nil, nil, err

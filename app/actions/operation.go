@@ -53,6 +53,9 @@ func (o Operation[In, Out]) Do(ctx context.Context, s *Service, who Caller, in I
 	if request.Action == "" || request.Action != o.also {
 		request.Action = o.action
 	}
+	if who.Subject, err = s.holds(ctx, who.Subject, request.Tenant); err != nil {
+		return none, audit.Receipt{}, err
+	}
 	if o.owner != nil && len(who.Subject.Tenants[request.Tenant]) > 0 {
 		err := s.db.View(ctx, func(tx *store.Tx) (err error) {
 			request.OwnedBy, err = o.owner(tx, in)

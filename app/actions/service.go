@@ -81,6 +81,19 @@ func (s *Service) Bearer(ctx context.Context, token domain.Secret, source string
 	return subject, err
 }
 
+// holds adds to a person at the socket what the person holds in the tenant that
+// the request names. A token's subject knows that already.
+func (s *Service) holds(ctx context.Context, subject authz.Subject, tenant domain.TenantID) (authz.Subject, error) {
+	if tenant == "" || subject.Token != "" || subject.Principal.Kind != domain.Person {
+		return subject, nil
+	}
+	err := s.db.View(ctx, func(tx *store.Tx) (err error) {
+		subject, err = authn.Again(tx, subject, tenant, s.clock.Now())
+		return err
+	})
+	return subject, err
+}
+
 // authorize decides, and turns an appliance-wide role's request about a tenant
 // that never was into "not found": only such a role may know.
 func (s *Service) authorize(ctx context.Context, who Caller, r authz.Request) (authz.Grant, error) {

@@ -89,12 +89,21 @@ func TestSocket(t *testing.T) {
 		)
 	})
 	for at, want := range map[time.Time]map[domain.TenantID][]authz.Layer{
-		start: {"acme": {{Role: domain.Analyst}}, "globex": {{Role: domain.Owner}}},
-		ends:  {"acme": {{Role: domain.Analyst}}},
+		start: {"acme": {{Role: domain.Analyst}}, "globex": {{Role: domain.Owner}}, "third": nil},
+		ends:  {"acme": {{Role: domain.Analyst}}, "globex": nil, "third": nil},
 	} {
 		s, err := authn.Socket(t.Context(), db, 1000, at)
-		if diff := cmp.Diff(want, s.Tenants); diff != "" || err != nil || s.Principal != me {
-			t.Error(diff, err)
+		if err != nil || s.Principal != me {
+			t.Error(s.Principal, err)
+		}
+		for tenant, layers := range want {
+			update(t, db, func(tx *store.Tx) error {
+				in, err := authn.Again(tx, s, tenant, at)
+				if diff := cmp.Diff(map[domain.TenantID][]authz.Layer{tenant: layers}, in.Tenants); diff != "" {
+					t.Error(diff)
+				}
+				return err
+			})
 		}
 	}
 	other, err := authn.Socket(t.Context(), db, 0, start)

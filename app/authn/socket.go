@@ -12,11 +12,12 @@ import (
 	"coffer/app/store"
 )
 
-// Socket says who the local user with this uid is: an operator, with the
-// memberships recorded for that uid. The surface has checked already that the
-// uid may use the socket. A uid seen for the first time becomes a person.
+// Socket says who the local user with this uid is: an operator. What the person
+// holds in a tenant is asked with Again, once the tenant is known. The surface
+// has checked already that the uid may use the socket. A uid seen for the first
+// time becomes a person.
 func Socket(ctx context.Context, db *store.Store, uid uint32, now time.Time) (authz.Subject, error) {
-	s, err := socketSubject(ctx, db, uid, now)
+	s, err := socketSubject(ctx, db, uid)
 	if !errors.Is(err, errNewUID) {
 		return s, err
 	}
@@ -36,12 +37,12 @@ func Socket(ctx context.Context, db *store.Store, uid uint32, now time.Time) (au
 	if err != nil {
 		return authz.Subject{}, fmt.Errorf("recording uid %d: %w", uid, err)
 	}
-	return socketSubject(ctx, db, uid, now)
+	return socketSubject(ctx, db, uid)
 }
 
 var errNewUID = errors.New("no person is recorded for the uid")
 
-func socketSubject(ctx context.Context, db *store.Store, uid uint32, now time.Time) (s authz.Subject, err error) {
+func socketSubject(ctx context.Context, db *store.Store, uid uint32) (s authz.Subject, err error) {
 	err = db.View(ctx, func(tx *store.Tx) error {
 		p, found, err := directory.PersonByUID(tx, uid)
 		if err != nil {
@@ -53,13 +54,8 @@ func socketSubject(ctx context.Context, db *store.Store, uid uint32, now time.Ti
 		s = authz.Subject{
 			Principal: domain.Principal{Kind: domain.Person, ID: p.ID},
 			Appliance: []domain.Role{domain.Operator},
-			Tenants:   map[domain.TenantID][]authz.Layer{},
 		}
-		members, err := directory.Memberships(tx, p.ID, now)
-		for _, m := range members {
-			s.Tenants[m.Tenant] = []authz.Layer{{Role: m.Role}}
-		}
-		return err
+		return nil
 	})
 	return s, err
 }

@@ -3,7 +3,6 @@ package directory
 import (
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"coffer/app/domain"
@@ -99,22 +98,6 @@ func Membership(tx *store.Tx, tenant domain.TenantID, person string, now time.Ti
 func Members(tx *store.Tx, tenant domain.TenantID, now time.Time) ([]Member, error) {
 	all, err := scan[Member](tx, bucketMembers, within(tenant, ""))
 	return slices.DeleteFunc(all, func(m Member) bool { return !m.Live(now) }), err
-}
-
-// Memberships lists a person's live memberships.
-func Memberships(tx *store.Tx, person string, now time.Time) ([]Member, error) {
-	var out []Member
-	err := tx.Scan(bucketMembers, nil, nil, func(key, value []byte) error {
-		if !strings.HasSuffix(string(key), "\x00"+person) {
-			return nil
-		}
-		m, err := decode[Member](value)
-		if err == nil && m.Live(now) {
-			out = append(out, m)
-		}
-		return err
-	})
-	return out, err
 }
 
 // SetMember makes a person a member or changes the role, but never takes the

@@ -80,12 +80,13 @@ func (f *File) Payload() []byte { return slices.Clone(f.doc.Load().Payload) }
 
 // SlotStatus describes a slot for people; nothing in it is secret.
 type SlotStatus struct {
-	ID      string    // 26 characters a-z2-7
-	Kind    Kind      // how it opens
-	Name    string    // chosen by whoever made it
-	Created time.Time // whole seconds, UTC
-	Detail  string    // the kind's parameters in words
-	Warning string    // what must be said at every start, or empty
+	ID      string        // 26 characters a-z2-7
+	Kind    Kind          // how it opens
+	Name    string        // chosen by whoever made it
+	Created time.Time     // whole seconds, UTC
+	Source  KeyfileSource // of a key file; empty for the other kinds
+	Detail  string        // the kind's parameters in words
+	Warning string        // what must be said at every start, or empty
 }
 
 // Status lists the slots in the order in which they were made.
@@ -100,8 +101,9 @@ func (f *File) Status() []SlotStatus {
 
 func (s *slot) status() SlotStatus {
 	detail, warning := specs[s.Kind].describe(s.Params)
+	source, _ := keyfileSource(s)
 	return SlotStatus{
-		ID: s.ID, Kind: s.Kind, Name: s.Name, Created: s.Created,
+		ID: s.ID, Kind: s.Kind, Name: s.Name, Created: s.Created, Source: source,
 		Detail: detail, Warning: warning,
 	}
 }
