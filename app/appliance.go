@@ -2,8 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,19 +32,6 @@ type appliance struct {
 	files   *tenants.Pool
 	service *actions.Service
 }
-
-// identity is who this appliance is, made once: the record "identity" in the
-// bucket "appliance" of the control store.
-type identity struct {
-	Instance [16]byte  `json:"instance"`
-	Log      audit.Ref `json:"log"`    // the appliance's own log
-	Logged   bool      `json:"logged"` // the journal was begun: from then on it must be there
-}
-
-const (
-	bucketAppliance = "appliance"
-	keyIdentity     = "identity"
-)
 
 // openAppliance opens everything with the root key, which it takes over, and
 // completes what a crash interrupted. Nothing is served before it returns.
@@ -123,7 +108,7 @@ func missing(path string) bool {
 
 // openJournal finds or makes the appliance's identity and opens the audit log.
 func (a *appliance) openJournal(ctx context.Context) error {
-	id, err := a.identity(ctx)
+	id, err := findIdentity(ctx, a.db)
 	if err != nil {
 		return err
 	}
@@ -131,7 +116,7 @@ func (a *appliance) openJournal(ctx context.Context) error {
 		return missingPart(auditDir(a.cfg.Data))
 	}
 	a.journal, err = audit.Open(ctx, audit.Options{
-		Dir: auditDir(a.cfg.Data), Instance: id.Instance, System: id.Log, Keys: a.vault.LogKeys(),
+		Dir: auditDir(a.cfg.Data), Instance: [16]byte(id.Instance), System: id.log(), Keys: a.vault.LogKeys(),
 		Now: a.cfg.wall, Space: a.cfg.AuditSpace, MustExist: id.Logged, Alarm: a.alarm,
 	})
 	if err != nil {
@@ -139,42 +124,11 @@ func (a *appliance) openJournal(ctx context.Context) error {
 	}
 	if !id.Logged {
 		id.Logged = true
-		if err := a.saveIdentity(ctx, id); err != nil {
+		if err := id.save(ctx, a.db); err != nil {
 			return err
 		}
 	}
 	return a.clock.Advance(a.journal.LastTime())
-}
-
-func (a *appliance) identity(ctx context.Context) (id identity, err error) {
-	err = a.db.View(ctx, func(tx *store.Tx) error {
-		b, err := tx.Get(bucketAppliance, []byte(keyIdentity))
-		if err != nil {
-			return err
-		}
-		return json.Unmarshal(b, &id)
-	})
-	if !errors.Is(err, store.ErrNotFound) {
-		return id, err
-	}
-	_, _ = rand.Read(id.Instance[:]) // never fails: it would end the process first
-	_, _ = rand.Read(id.Log.Tag[:])
-	id.Log.Policy.RetentionDays = systemRetention
-	return id, a.saveIdentity(ctx, id)
-}
-
-// systemRetention is how long the appliance's own log is kept, in days.
-const systemRetention = 3653
-
-func (a *appliance) saveIdentity(ctx context.Context, id identity) error {
-	_, err := a.db.Update(ctx, func(tx *store.Tx) error {
-		b, err := json.Marshal(id)
-		if err != nil {
-			return err
-		}
-		return tx.Put(bucketAppliance, []byte(keyIdentity), b)
-	})
-	return err
 }
 
 // alarm tells the operator what the log has to say of itself.

@@ -27,3 +27,9 @@ func ServeForTest(ctx context.Context, data string, wall func() time.Time, ready
 
 // SocketClient is an HTTP client for the local socket of a data directory.
 func SocketClient(data string) *http.Client { return newClient(socketPath(data), domain.Secret{}).http }
+
+// DecodeIdentity reads an identity record.
+func DecodeIdentity(b []byte) error {
+	var id identity
+	return decodeIdentity(b, &id)
+}
