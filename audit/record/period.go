@@ -2,6 +2,7 @@ package record
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -17,9 +18,23 @@ func Period(t time.Time, retentionDays uint32) string {
 	t = t.UTC()
 	if retentionDays <= WeeklyUpTo {
 		year, week := t.ISOWeek()
-		return fmt.Sprintf("%04d-W%02d", year, week)
+		return periodName(year, "-W", week)
 	}
-	return fmt.Sprintf("%04d-%02d", t.Year(), int(t.Month()))
+	return periodName(t.Year(), "-", int(t.Month()))
+}
+
+// periodName is "%04d<mark>%02d", without package fmt: it is made for each
+// record.
+func periodName(year int, mark string, part int) string {
+	b := make([]byte, 0, 16)
+	for n := 1000; n > max(year, 1); n /= 10 {
+		b = append(b, '0')
+	}
+	b = append(strconv.AppendInt(b, int64(year), 10), mark...)
+	if part < 10 {
+		b = append(b, '0')
+	}
+	return string(strconv.AppendInt(b, int64(part), 10))
 }
 
 // PeriodStart is the first instant of a period, UTC. Errors wrap ErrFormat.
