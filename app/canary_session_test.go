@@ -129,9 +129,12 @@ func (w *watched) malformed() {
 
 func (w *watched) readLogs() {
 	for _, args := range [][]string{
-		{"audit", "tail", "-t", "acme", "--last", "1000", "-o", "json"}, {"audit", "query", "-t", "acme", "-o", "json"},
-		{"audit", "query", "-t", "acme"}, {"audit", "query", "-t", "globex", "-o", "json"},
-		{"audit", "query", "--system", "-o", "json"}, {"audit", "tail", "--system", "--last", "1000"},
+		{"audit", "tail", "-t", "acme", "--last", "1000", "-o", "json"},
+		{"audit", "query", "-t", "acme", "-o", "json"},
+		{"audit", "query", "-t", "acme"},
+		{"audit", "query", "-t", "globex", "-o", "json"},
+		{"audit", "query", "--system", "-o", "json"},
+		{"audit", "tail", "--system", "--last", "1000"},
 	} {
 		if out := w.coffer(0, "", nil, args...); len(out) < 500 {
 			w.t.Errorf("%v printed %d bytes only", args, len(out))

@@ -112,9 +112,3 @@ func valueOf(tag string) string {
 	}
 	return text
 }
-
-// isValue says whether a value is the one of the tag that it begins with.
-func isValue(value string) bool {
-	tag, _, _ := strings.Cut(value, " ")
-	return value == valueOf(tag)
-}

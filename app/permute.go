@@ -14,6 +14,9 @@ import (
 // "--" stays an argument. Flags mean the same in every command that has them, so
 // whether one takes a value is known before the command is.
 func permute(root *cli.App, args []string) ([]string, error) {
+	if len(args) == 2 && args[1] == "--version" {
+		return []string{args[0], "version"}, nil // what every program answers
+	}
 	takesValue := map[string]bool{"help": false, "h": false}
 	collectFlags(root.Commands, takesValue)
 

@@ -175,8 +175,15 @@ var bodies = map[Type]reflect.Type{}
 var bodyNames = func() map[Type]map[string]bool {
 	names := map[Type]map[string]bool{}
 	for _, b := range []Body{
-		OpenedKey{}, ShreddedKeys{}, ClosedPeriod{}, Booted{}, ChangedPolicy{},
-		OpenedTenant{}, ClosedTenant{}, ClockJump{}, AcknowledgedRollback{},
+		OpenedKey{},
+		ShreddedKeys{},
+		ClosedPeriod{},
+		Booted{},
+		ChangedPolicy{},
+		OpenedTenant{},
+		ClosedTenant{},
+		ClockJump{},
+		AcknowledgedRollback{},
 	} {
 		bodies[b.recordType()] = reflect.TypeOf(b)
 		names[b.recordType()] = fieldNames(b)

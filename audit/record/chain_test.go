@@ -214,7 +214,8 @@ func TestGenesisBinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, prev := range []record.Hash{
-		{}, record.Genesis(instance, tag, 8, 90), record.Genesis(instance, tag, 7, 91),
+		{},
+		record.Genesis(instance, tag, 8, 90), record.Genesis(instance, tag, 7, 91),
 		record.Genesis([16]byte{}, tag, 7, 90), record.Genesis(instance, [16]byte{}, 7, 90),
 	} {
 		record.Place(raw, 0, prev)

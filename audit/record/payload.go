@@ -40,8 +40,15 @@ func (p Payload) encode(t Type) ([]byte, error) {
 	b := make([]byte, 1, 512+len(p.Detail))
 	b[0] = '{'
 	for _, f := range [...]struct{ name, value string }{
-		{"actor", p.Actor}, {"role", p.Role}, {"action", p.Action}, {"resource", p.Resource}, {"outcome", p.Outcome},
-		{"request_id", p.RequestID}, {"source", p.Source}, {"client", p.Client}, {"auth", p.Auth},
+		{"actor", p.Actor},
+		{"role", p.Role},
+		{"action", p.Action},
+		{"resource", p.Resource},
+		{"outcome", p.Outcome},
+		{"request_id", p.RequestID},
+		{"source", p.Source},
+		{"client", p.Client},
+		{"auth", p.Auth},
 	} {
 		if f.value == "" {
 			continue

@@ -219,8 +219,12 @@ func TestClearBodies(t *testing.T) {
 
 func TestClearBodiesRefuse(t *testing.T) {
 	for _, body := range []record.Body{
-		record.OpenedKey{Period: "2026-W54"}, record.OpenedKey{Period: "2026-13"}, record.OpenedKey{},
-		record.OpenedTenant{}, record.ShreddedKeys{First: 1, Last: 2}, record.ShreddedKeys{KeyIDs: []record.Hex{{1}}},
+		record.OpenedKey{Period: "2026-W54"},
+		record.OpenedKey{Period: "2026-13"},
+		record.OpenedKey{},
+		record.OpenedTenant{},
+		record.ShreddedKeys{First: 1, Last: 2},
+		record.ShreddedKeys{KeyIDs: []record.Hex{{1}}},
 		record.ClosedPeriod{Period: "2026-11", KeyID: make([]byte, 16), Count: 1},
 	} {
 		if _, err := record.Clear(head(0), body); !errors.Is(err, record.ErrFormat) {

@@ -136,8 +136,10 @@ func (g *Guard) translate(e *sqlite.Error, cause error) error {
 		d.Hint = "try again"
 	case sqlite.CodeReadOnly:
 		if g.role == Reader {
-			return &domain.Error{Kind: domain.Denied, Msg: "this role may only read: a change needs admin or owner", Err: cause,
-				Hint: "ask an owner for it; who has which role: coffer member list"}
+			return &domain.Error{
+				Kind: domain.Denied, Msg: "this role may only read: a change needs admin or owner", Err: cause,
+				Hint: "ask an owner for it; who has which role: coffer member list",
+			}
 		}
 		d.Kind, d.Field, d.Msg = domain.Denied, "", "this transaction or database may only be read"
 	case sqlite.CodeAuth:

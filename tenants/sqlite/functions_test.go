@@ -17,8 +17,16 @@ var calls = []struct {
 	sql  string
 	args int
 }{
-	{`instr(?, ?)`, 2}, {`replace(?, ?, ?)`, 3}, {`trim(?)`, 1}, {`ltrim(?)`, 1}, {`rtrim(?)`, 1},
-	{`trim(?, ?)`, 2}, {`ltrim(?, ?)`, 2}, {`rtrim(?, ?)`, 2}, {`unhex(?)`, 1}, {`unhex(?, ?)`, 2},
+	{`instr(?, ?)`, 2},
+	{`replace(?, ?, ?)`, 3},
+	{`trim(?)`, 1},
+	{`ltrim(?)`, 1},
+	{`rtrim(?)`, 1},
+	{`trim(?, ?)`, 2},
+	{`ltrim(?, ?)`, 2},
+	{`rtrim(?, ?)`, 2},
+	{`unhex(?)`, 1},
+	{`unhex(?, ?)`, 2},
 }
 
 // original is a connection of modernc's own driver, which has SQLite's

@@ -284,7 +284,8 @@ func derWithPublic(tb testing.TB, pub tpm2.TPMTPublic) []byte {
 		Parent          int64
 		Public, Private []byte
 	}{
-		asn1.ObjectIdentifier{2, 23, 133, 10, 1, 5}, true, 0x40000001,
+		asn1.ObjectIdentifier{2, 23, 133, 10, 1, 5},
+		true, 0x40000001,
 		tpm2.Marshal(tpm2.New2B(pub)), tpm2.Marshal(tpm2.TPM2BPrivate{Buffer: make([]byte, 16)}),
 	})
 	return must(tb, der, err)
