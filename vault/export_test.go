@@ -41,3 +41,10 @@ const (
 func UpdateKeys(v *Vault, fn func(*store.Tx) error) (store.Revision, error) {
 	return v.keys.Update(context.Background(), fn)
 }
+
+// SetMaxSecrets changes the bound for a test and gives what restores it.
+func SetMaxSecrets(n int) (restore func()) {
+	was := maxSecrets
+	maxSecrets = n
+	return func() { maxSecrets = was }
+}

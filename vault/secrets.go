@@ -73,6 +73,21 @@ func (s *Secret) find(number int) (*Version, error) {
 		WithHint("see: coffer secret versions %s", s.Path)
 }
 
+// MaxSecrets is how many secrets a tenant can have.
+const MaxSecrets = 10_000
+
+var maxSecrets = MaxSecrets
+
+// room refuses a new secret beyond MaxSecrets.
+func (c *Coffer) room(tx *store.Tx) error {
+	n, err := tx.Count(bucketSecrets, c.keys.uid[:])
+	if err == nil && n >= maxSecrets {
+		err = domain.Errorf(domain.Limit, "%s has %d secrets, and more are not kept", c.id, n).
+			WithHint("keep several values in one secret, or rows in the tenant's database")
+	}
+	return err
+}
+
 // Put writes a new version. With cas, the current version must be *cas, 0
 // meaning that the secret must not exist yet.
 func (c *Coffer) Put(tx *store.Tx, value Value, cas *int, now time.Time) (Version, error) {
@@ -88,6 +103,9 @@ func (c *Coffer) Put(tx *store.Tx, value Value, cas *int, now time.Time) (Versio
 			WithHint("read it again, then put with the version you saw")
 	}
 	if s.Path == "" {
+		if err := c.room(tx); err != nil {
+			return Version{}, err
+		}
 		s = Secret{Path: c.path(), Created: now}
 	}
 	v := Version{Number: s.Current + 1, Created: now, By: c.permit.Grant().Principal().String()}

@@ -115,6 +115,17 @@ func TestSecretLife(t *testing.T) {
 }
 
 // TestMaxVersions: the oldest goes, with its value.
+func TestMaxSecrets(t *testing.T) {
+	defer vault.SetMaxSecrets(2)()
+	k := newKit(t)
+	k.tenant(t, "acme")
+	k.mustPut(t, "acme", "a", `{"k":"v"}`)
+	k.mustPut(t, "acme", "b", `{"k":"v"}`)
+	_, err := k.put(t, "acme", "c", `{"k":"v"}`, nil)
+	wantKind(t, err, domain.Limit)
+	k.mustPut(t, "acme", "a", `{"k":"w"}`) // a further version takes no further place
+}
+
 func TestMaxVersions(t *testing.T) {
 	k := newKit(t)
 	k.tenant(t, "acme")

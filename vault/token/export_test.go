@@ -14,3 +14,10 @@ const (
 	BucketTokens    = bucketTokens
 	BucketAccessors = bucketAccessors
 )
+
+// SetMaxTokens changes the bound for a test and gives what restores it.
+func SetMaxTokens(n int) (restore func()) {
+	was := maxTokens
+	maxTokens = n
+	return func() { maxTokens = was }
+}

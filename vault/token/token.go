@@ -48,11 +48,25 @@ type Spec struct {
 	TTL       time.Duration // as checked by domain.ParseTTL
 }
 
+// MaxTokens is how many tokens of one tenant are kept, those that ended lately
+// included: a program that asks for one at each call must not fill the store.
+const MaxTokens = 50_000
+
+var maxTokens = MaxTokens
+
 // Issue makes a token. Its text is returned once and kept nowhere. The caller
 // has checked that the maker may delegate the layer.
 func Issue(tx *store.Tx, s Spec, now time.Time) (domain.Secret, Token, error) {
 	if s.TTL <= 0 || s.TTL > domain.MaxTTL {
 		return domain.Secret{}, Token{}, domain.Errorf(domain.Internal, "a token cannot live for %v", s.TTL)
+	}
+	held, err := tx.Count(bucketAccessors, accessorKey(s.Tenant, ""))
+	if err != nil {
+		return domain.Secret{}, Token{}, err
+	}
+	if held >= maxTokens {
+		return domain.Secret{}, Token{}, domain.Errorf(domain.Limit, "%s has %d tokens, and more are not issued", s.Tenant, held).
+			WithHint("use a token until it ends instead of issuing one for each call; records of ended ones go after two days")
 	}
 	text := domain.SecretString(Prefix + strings.ToLower(rand.Text()+rand.Text()))
 	t := Token{

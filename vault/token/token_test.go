@@ -51,6 +51,22 @@ func TestIssueAndLookup(t *testing.T) {
 	}
 }
 
+// TestMaxTokens: a tenant cannot fill the store with tokens.
+func TestMaxTokens(t *testing.T) {
+	defer token.SetMaxTokens(2)()
+	db := storetest.New(t, t.TempDir())
+	issue(t, db, spec("acme", time.Hour), start)
+	issue(t, db, spec("acme", time.Hour), start)
+	_, err := db.Update(t.Context(), func(tx *store.Tx) error {
+		_, _, err := token.Issue(tx, spec("acme", time.Hour), start)
+		return err
+	})
+	if domain.KindOf(err) != domain.Limit {
+		t.Errorf("a third token: %v", err)
+	}
+	issue(t, db, spec("globex", time.Hour), start) // another tenant goes on
+}
+
 // TestWrongTextsLookAlike: whatever does not hold is the same error.
 func TestWrongTextsLookAlike(t *testing.T) {
 	db := storetest.New(t, t.TempDir())
