@@ -127,7 +127,7 @@ func (f *RawFile) Write(b []byte, off int64) error {
 	return code(f.f.write(f.tls, view(f.buf, len(b)), off))
 }
 func (f *RawFile) Truncate(n int64) error { return code(f.f.truncate(f.tls, n)) }
-func (f *RawFile) Sync() error { return code(f.f.sync(f.tls, sqlite3.SQLITE_SYNC_NORMAL)) }
+func (f *RawFile) Sync() error            { return code(f.f.sync(f.tls, sqlite3.SQLITE_SYNC_NORMAL)) }
 
 func (f *RawFile) Size() (int64, error) {
 	n, rc := f.f.size(f.tls)
