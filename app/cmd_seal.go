@@ -2,7 +2,6 @@ package app
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -234,15 +233,10 @@ func askPassphrase(c *cli.Context, std Stdio, isNew bool) (domain.Secret, error)
 	if path := c.String("passphrase-file"); path != "" {
 		return readSecretFile(path, std.In)
 	}
-	p, err := prompt(std, "Passphrase: ")
-	if err != nil || !isNew {
-		return p, err
+	if isNew {
+		return newPassphrase(std)
 	}
-	again, err := prompt(std, "Again: ")
-	if err == nil && !bytes.Equal(p.Reveal(), again.Reveal()) {
-		err = domain.Fieldf("passphrase", "the two do not match")
-	}
-	return p, err
+	return prompt(std, "Passphrase: ")
 }
 
 // prompt reads a line from the terminal without showing it.

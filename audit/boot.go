@@ -55,12 +55,12 @@ func (l *Log) explain(err error) error {
 	switch {
 	case errors.As(err, &d):
 		e := domain.Errorf(domain.Tampered, "the audit journal is not as it was written: %s at offset %d: %s", d.File, d.Offset, d.Reason).
-			WithHint("nothing was changed; keep a copy of %s, find out what happened, then restore a backup: coffer backup restore FILE --data DIR", l.o.Dir)
+			WithHint("nothing was changed; keep a copy of %s, find out what happened, then restore a copy of the whole data directory", l.o.Dir)
 		e.Err = err
 		return e
 	case errors.Is(err, errHeads) || errors.Is(err, errSnapshot):
 		e := domain.Errorf(domain.Tampered, "the audit log is not as it was written: %v", err).
-			WithHint("nothing was changed; keep a copy of %s, find out what happened, then restore a backup: coffer backup restore FILE --data DIR", l.o.Dir)
+			WithHint("nothing was changed; keep a copy of %s, find out what happened, then restore a copy of the whole data directory", l.o.Dir)
 		e.Err = err
 		return e
 	}
@@ -296,7 +296,7 @@ func (r *replay) reached() error {
 		t := r.l.byTag[tag]
 		if t == nil || t.pub.Size < w.size || t.pub.Size == w.size && t.pub.Leaf != w.leaf {
 			return domain.Errorf(domain.Tampered, "log %s does not reach record %d, which was durable: it was cut or is an older copy", tag, w.size).
-				WithHint("nothing was changed; keep a copy of %s and restore the newest backup: coffer backup restore FILE --data DIR", r.l.o.Dir)
+				WithHint("nothing was changed; keep a copy of %s and restore the newest copy of the whole data directory", r.l.o.Dir)
 		}
 	}
 	return nil

@@ -21,7 +21,7 @@ var ErrClosed error = &domain.Error{
 // error.
 var ErrStop = errors.New("stop scanning")
 
-const restoreHint = "the file was left as it is: keep a copy of it, then restore a backup: coffer backup restore FILE --data DIR"
+const restoreHint = "the file was left as it is: keep a copy of it, then restore a copy of the whole data directory"
 
 // tampered is the error for bytes that are not what this package wrote.
 func tampered(path, format string, args ...any) *domain.Error {

@@ -79,7 +79,7 @@ func openLocked(path string) (*os.File, int64, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, &domain.Error{
 			Kind: domain.NotFound, Msg: fmt.Sprintf("there is no control store %s", path),
-			Hint: "check the data directory given with --data, or restore a backup: coffer backup restore FILE --data DIR", Err: err,
+			Hint: "check the data directory given with --data, or restore a copy of the whole data directory", Err: err,
 		}
 	}
 	if err != nil {

@@ -46,7 +46,7 @@ type verifier struct {
 
 func (v *verifier) tampered(format string, args ...any) error {
 	return domain.Errorf(domain.Tampered, format, args...).
-		WithHint("keep a copy of the file for investigation, then restore it: coffer backup restore FILE --data DIR")
+		WithHint("keep a copy of the file for investigation, then restore a copy of the whole data directory")
 }
 
 // hold calls do with the keys held, for one unit at a time: who closes them

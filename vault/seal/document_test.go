@@ -174,7 +174,7 @@ func TestLoadErrors(t *testing.T) {
 		mustWrite(t, path, b)
 		_, err := seal.Load(path)
 		wantError(t, err, domain.Tampered, path+" is damaged")
-		if !strings.Contains(domain.HintOf(err), "restore it from a backup") {
+		if !strings.Contains(domain.HintOf(err), "restore a copy of the whole data directory") {
 			t.Errorf("%s: hint %q", name, domain.HintOf(err))
 		}
 		if got := mustRead(t, path); !bytes.Equal(got, b) {

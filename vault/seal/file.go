@@ -32,7 +32,7 @@ func Load(path string) (*File, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, domain.Errorf(domain.NotFound, "there are no key slots at %s: %w", path, err).
-			WithHint("on a first start they are made by coffer serve; otherwise restore the file from a backup: coffer backup restore")
+			WithHint("on a first start they are made by coffer serve; otherwise restore a copy of the whole data directory")
 	case errors.Is(err, durable.ErrTooLarge), errors.Is(err, durable.ErrNotRegular):
 		return nil, damaged(path, err)
 	case err != nil:
@@ -54,7 +54,7 @@ func Load(path string) (*File, error) {
 
 func damaged(path string, err error) error {
 	return domain.Errorf(domain.Tampered, "%s is damaged: %w", path, err).
-		WithHint("restore it from a backup: coffer backup restore FILE --data DIR; it was left as it is")
+		WithHint("restore a copy of the whole data directory; it was left as it is")
 }
 
 // Instance is the random id of this set of key slots, 26 characters a-z2-7,
@@ -191,7 +191,7 @@ func unlockError(k Kind, failed []error) error {
 
 func changedBehind(path string) error {
 	return domain.Errorf(domain.Tampered, "%s was changed by somebody who did not have the root key", path).
-		WithHint("do not use it; restore it from a backup: coffer backup restore FILE --data DIR")
+		WithHint("do not use it; restore a copy of the whole data directory")
 }
 
 // Verify proves that the file was last written by somebody with this root key.
