@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	// persistEvery is how old the persisted time may become while the clock
-	// is being read. After a crash together with a clock that was set back, at
-	// most this much time is given out twice.
+	// persistEvery is how far what is given out may run ahead of the persisted
+	// time, and how old that may become while the clock is being read. After a
+	// crash together with a clock that was set back, at most this much time is
+	// given out twice.
 	persistEvery = 5 * time.Second
 	// trustAhead is how far one jump of the wall clock moves Trusted.
 	trustAhead = 24 * time.Hour
@@ -58,6 +59,7 @@ type Clock struct {
 	base     time.Time     // of Trusted, at bootMono
 	bootMono time.Duration
 	saved    time.Duration // when the record was last persisted or tried to
+	kept     time.Time     // the largest value in that record
 	steps    []Step
 	err      error // of the last attempt to persist
 
@@ -105,7 +107,7 @@ func OpenClock(path string, wall func() time.Time, mono func() time.Duration) (*
 // start sets the clock from a record and the first readings.
 func (c *Clock) start(r clockRecord, w time.Time, m time.Duration) {
 	c.largest, c.base = r.largest, r.trusted
-	c.lastWall, c.lastMono, c.bootMono, c.saved = w, m, m, m
+	c.lastWall, c.lastMono, c.bootMono, c.saved, c.kept = w, m, m, m, r.largest
 	c.note(w.Sub(r.largest), true)
 	if w.After(c.largest) {
 		c.largest = w
@@ -113,17 +115,28 @@ func (c *Clock) start(r clockRecord, w time.Time, m time.Duration) {
 }
 
 // Now gives the time. If persisting it failed it still gives it; Err tells.
+// While one caller persists a time that has run on, the others do not wait; a
+// jump forward is given out to nobody before it is persisted.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	now, m := c.read()
-	due := m-c.saved >= persistEvery
-	if due {
-		c.saved = m
-	}
+	ahead := now.Sub(c.kept)
+	due := m-c.saved >= persistEvery || ahead >= persistEvery
 	c.mu.Unlock()
-	if due && c.saving.TryLock() {
+	switch {
+	case !due:
+		return now
+	case ahead >= 2*persistEvery:
+		c.saving.Lock()
+	case !c.saving.TryLock():
+		return now
+	}
+	defer c.saving.Unlock()
+	c.mu.Lock()
+	covered := now.Sub(c.kept) < persistEvery && m-c.saved < persistEvery // by who held the lock before
+	c.mu.Unlock()
+	if !covered {
 		_ = c.save()
-		c.saving.Unlock()
 	}
 	return now
 }
@@ -235,7 +248,7 @@ func (c *Clock) save() error {
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.saved, c.err = m, err
+	c.saved, c.kept, c.err = m, r.largest, err
 	return err
 }
 

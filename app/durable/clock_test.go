@@ -235,6 +235,20 @@ func TestClockPersists(t *testing.T) {
 	}
 }
 
+// TestClockPersistsAJump: a jump forward is kept before it is given out, even
+// if no time has passed; after a crash and a jump back it is not given twice.
+func TestClockPersistsAJump(t *testing.T) {
+	w := newWorld(t)
+	c := w.boot(t, 0)
+	w.jump(time.Hour)
+	given := c.Now()
+	w.jump(-time.Hour)
+	c = w.boot(t, 0) // a crash: no Close
+	if got := c.Now(); got.Before(given) {
+		t.Errorf("%v were given out twice", given.Sub(got))
+	}
+}
+
 func TestClockCannotPersist(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
 	w := &world{path: filepath.Join(dir, "clock"), wall: since}
