@@ -20,9 +20,10 @@ var layers = map[string]int{
 	"vault": 3, "tenants": 3, "app/directory": 3,
 	"app/authn":   4,
 	"app/actions": 5,
-	"app/api":     6,
-	"app":         7,
-	"":            8,
+	"app/httpd":   6,
+	"app/api":     7,
+	"app":         8,
+	"":            9,
 }
 
 // owners says which packages may import a third party, tests aside.
@@ -32,8 +33,8 @@ var owners = map[string][]string{
 	"github.com/tink-crypto":      {"vault"},
 	"modernc.org":                 {"tenants/cryptvfs", "tenants/sqlite"},
 	"github.com/urfave/cli":       {"app"},
-	"github.com/gofiber/fiber":    {"app/api"},
-	"github.com/valyala/fasthttp": {"app/api"},
+	"github.com/gofiber/fiber":    {"app/httpd", "app/api"},
+	"github.com/valyala/fasthttp": {"app/httpd"},
 	"golang.org/x/crypto":         {"vault/seal"},
 	"golang.org/x/sync":           {"app"},
 	"golang.org/x/term":           {"app"},

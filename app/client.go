@@ -15,9 +15,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"coffer/app/api"
 	"coffer/app/domain"
 	"coffer/app/durable"
+	"coffer/app/httpd"
 	"coffer/vault/token"
 )
 
@@ -93,8 +93,8 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 		if err != nil {
 			return err
 		}
-		if len(b) > api.MaxBody { // the server would hang up on it
-			return domain.Errorf(domain.Limit, "the request is larger than %d bytes", api.MaxBody)
+		if len(b) > httpd.MaxBody { // the server would hang up on it
+			return domain.Errorf(domain.Limit, "the request is larger than %d bytes", httpd.MaxBody)
 		}
 		body = bytes.NewReader(b)
 	}
@@ -119,9 +119,9 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 	if err != nil {
 		return c.unreachable(err)
 	}
-	c.receipt = resp.Header.Get(api.AuditHeader)
+	c.receipt = resp.Header.Get(httpd.AuditHeader)
 	if resp.StatusCode >= 400 {
-		var p api.Problem
+		var p httpd.Problem
 		if err := json.Unmarshal(answer, &p); err != nil {
 			return domain.Errorf(domain.Unavailable, "the answer of %s is not Coffer's", c.socket)
 		}

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"coffer/app/api"
+	"coffer/app/httpd"
 )
 
 // request is one thing that a client of the crash test asks for, with what has
@@ -113,7 +113,7 @@ func (r *request) exchange(ctx context.Context, client *http.Client) ([]byte, er
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	r.receipt = resp.Header.Get(api.AuditHeader) // it counts from here on, whatever becomes of the rest
+	r.receipt = resp.Header.Get(httpd.AuditHeader) // it counts from here on, whatever becomes of the rest
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 	"coffer/app/api"
 	"coffer/app/domain"
 	"coffer/app/durable"
+	"coffer/app/httpd"
 )
 
 // drainTime is how long requests that are under way may take when stopping.
@@ -32,7 +33,7 @@ type daemon struct {
 	lock    *durable.Lock
 	clock   *durable.Clock
 	gate    *actions.Gate
-	server  *api.Server
+	server  *httpd.Server
 	notices []string
 
 	mu        sync.Mutex
@@ -78,7 +79,7 @@ func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.L
 		return nil, err
 	}
 	d.gate = actions.NewGate(file, m, d.open)
-	d.server = api.New(d.gate, log)
+	d.server = httpd.New(log, api.New(d.gate, log))
 	if opener == nil {
 		return d, nil
 	}
@@ -166,7 +167,7 @@ func (d *daemon) listen() (net.Listener, error) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(dataError(d.cfg.Data, err), l.Close())
 	}
-	return api.Peers(l), nil
+	return httpd.Peers(l), nil
 }
 
 // maxSocketPath is what sockaddr_un holds (unix(7)), less the final NUL.

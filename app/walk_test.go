@@ -9,6 +9,7 @@ import (
 	"coffer/app/api"
 	"coffer/app/authz"
 	"coffer/app/domain"
+	"coffer/app/httpd"
 )
 
 // inputs are good inputs for the routes that need some, by "METHOD path".
@@ -42,7 +43,7 @@ var inputs = map[string]struct {
 // onSocketOnly are routes that judge the peer and not a token.
 var onSocketOnly = map[domain.Action]bool{authz.SealStatus: true, authz.SealUnseal: true}
 
-func (r *running) walk(token, tenant string, route api.Route) answer {
+func (r *running) walk(token, tenant string, route httpd.Route) answer {
 	path := strings.NewReplacer(":tenant", tenant, ":name", "shop", ":accessor", "ta_none", ":slot", "none").Replace(route.Path)
 	in := inputs[route.Method+" "+route.Path]
 	if in.query != "" {

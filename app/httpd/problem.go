@@ -1,4 +1,4 @@
-package api
+package httpd
 
 import (
 	"errors"
@@ -22,7 +22,7 @@ var statuses = map[domain.Kind]int{
 	domain.Unauthentic: fiber.StatusUnauthorized,
 }
 
-// Problem is an error on the wire (RFC 9457).
+// Problem is an error as a caller is told it (RFC 9457).
 type Problem struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
@@ -36,9 +36,12 @@ func (p Problem) Err() *domain.Error {
 	return &domain.Error{Kind: domain.ParseKind(p.Kind), Msg: p.Title, Hint: p.Hint, Field: p.Field}
 }
 
-// problemOf is what a caller is told. The words of an error that is not meant
-// for callers stay in the operator's log.
-func problemOf(err error) Problem {
+// ProblemOf is what a caller is told of an error. The words of one that is not
+// meant for callers stay in the operator's log.
+func ProblemOf(err error) Problem {
+	if e, ok := errors.AsType[*fiber.Error](err); ok {
+		err = routeError(e)
+	}
 	ours, ok := errors.AsType[*domain.Error](err)
 	if !ok || ours.Kind == domain.Internal {
 		return Problem{
@@ -47,4 +50,26 @@ func problemOf(err error) Problem {
 		}
 	}
 	return Problem{Title: ours.Msg, Status: statuses[ours.Kind], Kind: ours.Kind.String(), Hint: domain.HintOf(err), Field: ours.Field}
+}
+
+// Ours says whether the problem is a fault of Coffer or its machine, which the
+// operator's log should hold.
+func (p Problem) Ours() bool {
+	return p.Status >= fiber.StatusInternalServerError && p.Kind != domain.Sealed.String()
+}
+
+// routeError gives the framework's own refusals our words.
+func routeError(e *fiber.Error) error {
+	switch e.Code {
+	case fiber.StatusNotFound:
+		return domain.Errorf(domain.NotFound, "there is nothing at this path").WithHint("see /api/v1 in the documentation")
+	case fiber.StatusRequestTimeout:
+		return domain.Errorf(domain.Unavailable, "the request did not arrive in time, or Coffer is stopping; nothing was done").
+			WithHint("send it again")
+	case fiber.StatusMethodNotAllowed:
+		return domain.Errorf(domain.Invalid, "this path does not take that method")
+	case fiber.StatusRequestEntityTooLarge:
+		return domain.Errorf(domain.Limit, "the request is larger than %d bytes", MaxBody)
+	}
+	return domain.Errorf(domain.Invalid, "the request is malformed: %s", e.Message)
 }
