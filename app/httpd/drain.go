@@ -43,9 +43,10 @@ func (cs *connections) stopReading() {
 // deadline of its own before it reads.
 const hurryEvery = 50 * time.Millisecond
 
-// Shutdown lets requests that were read end, at most until the context's
-// deadline.
+// Shutdown lets nobody in any more and requests that were read end, at most
+// until the context's deadline. A Serve that comes after it returns at once.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.stopListening()
 	done := make(chan error, 1)
 	go func() { done <- s.app.ShutdownWithContext(ctx) }()
 	tick := time.NewTicker(hurryEvery)

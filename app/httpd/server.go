@@ -7,6 +7,7 @@ import (
 	"net"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -54,6 +55,10 @@ type Server struct {
 	app      *fiber.App
 	conns    connections
 	surfaces []Surface
+
+	mu        sync.Mutex
+	listeners []net.Listener
+	stopping  bool
 }
 
 // New makes a server of surfaces. A route whose action is not in the table, or
@@ -85,8 +90,48 @@ func mustDeclare(r Route) {
 	}
 }
 
-// Serve answers on a listener until Shutdown.
-func (s *Server) Serve(l net.Listener) error { return s.app.Listener(l) }
+// Serve answers on a listener until Shutdown, and closes it.
+func (s *Server) Serve(l net.Listener) error {
+	once := &closeOnce{Listener: l}
+	if !s.begin(once) {
+		return l.Close() // Shutdown came first
+	}
+	return s.app.Listener(once)
+}
+
+// closeOnce is a listener that both the framework and Shutdown may close.
+type closeOnce struct {
+	net.Listener
+	once sync.Once
+	err  error
+}
+
+// Close closes the listener the first time.
+func (l *closeOnce) Close() error {
+	l.once.Do(func() { l.err = l.Listener.Close() })
+	return l.err
+}
+
+// begin remembers a listener, unless the server is stopping. The framework
+// itself forgets to stop a server that was asked to before it served.
+func (s *Server) begin(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopping {
+		s.listeners = append(s.listeners, l)
+	}
+	return !s.stopping
+}
+
+// stopListening lets no further connection in.
+func (s *Server) stopListening() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopping = true
+	for _, l := range s.listeners {
+		_ = l.Close() // the framework, which closes it too, hears of a failure
+	}
+}
 
 // handler runs a route's handler. Its error is answered in the surface's manner;
 // a panic becomes an error, so that one request cannot end the process for
