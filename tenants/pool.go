@@ -42,7 +42,9 @@ type Options struct {
 	Keys     PageKeys
 	MaxConns int          // 0: as many as the process may have, at most MaxConns
 	Limits   guard.Limits // of one statement
-	Alarm    func(id domain.TenantID, text string)
+	// Quota says how large a tenant's file may become; nil means the default.
+	Quota func(ctx context.Context, id domain.TenantID) (Quota, error)
+	Alarm func(id domain.TenantID, text string)
 }
 
 // Pool keeps the tenants' files open, a bounded number at a time. It is safe for
@@ -78,6 +80,9 @@ func Open(o Options) (*Pool, error) {
 	}
 	if o.Alarm == nil {
 		o.Alarm = func(domain.TenantID, string) {}
+	}
+	if o.Quota == nil {
+		o.Quota = func(context.Context, domain.TenantID) (Quota, error) { return Quota{}, nil }
 	}
 	return &Pool{opts: o, files: map[domain.TenantID]*file{}, barred: map[domain.TenantID]bool{}, held: map[domain.TenantID]int{}}, nil
 }
