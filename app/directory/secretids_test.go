@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"coffer/app/directory"
 	"coffer/app/domain"
 	"coffer/app/store"
@@ -23,6 +25,18 @@ func TestSweepSecretIDs(t *testing.T) {
 			_, err := addSecretID(t, db, w, directory.SecretIDSpec{TTL: time.Duration(n+1) * time.Hour}, start)
 			must(t, err)
 		}
+	}
+	ending := map[time.Duration]int{}
+	for _, within := range []time.Duration{0, time.Hour, time.Hour + 1, 3 * time.Hour, 10 * time.Hour} {
+		must(t, db.View(t.Context(), func(tx *store.Tx) error {
+			return directory.EndingSecretIDs(tx, "acme", start.Add(time.Minute), start.Add(within), func(h directory.HeldSecretID) error {
+				ending[within]++
+				return nil
+			})
+		}))
+	}
+	if diff := cmp.Diff(map[time.Duration]int{time.Hour + 1: 1, 3 * time.Hour: 2, 10 * time.Hour: 5}, ending); diff != "" {
+		t.Error(diff)
 	}
 	sweep := func(before time.Time, limit int) int {
 		t.Helper()
