@@ -108,6 +108,15 @@ func (o *Opened) Fill(ctx context.Context, n, credentials int, member string) er
 	return err
 }
 
+// Doom decides a tenant's destruction and leaves it at that.
+func (o *Opened) Doom(ctx context.Context, id domain.TenantID) error {
+	_, err := o.a.db.Update(ctx, func(tx *store.Tx) error {
+		_, err := tenants.SetState(tx, id, tenants.Destroying, o.a.clock.Now())
+		return err
+	})
+	return err
+}
+
 // Raise raises an alert and stores it.
 func (o *Opened) Raise(ctx context.Context, kind alerts.Kind, tenant domain.TenantID, text string) error {
 	o.a.alerts.Raise(kind, tenant, text)
