@@ -285,6 +285,7 @@ func (l *Log) end() error {
 		again = l.keeper.runTodo()
 	}
 	err := l.queue.stop()
+	l.keeper.runTodo() // the alarm about a last batch that failed
 	if err == nil {
 		err = l.writeHeads(true)
 	}
