@@ -36,6 +36,7 @@ type Options struct {
 
 	files    wal.Files // tests put failing disks here
 	keyCache int
+	still    bool // the keeper does nothing by itself: tests that count its ticks make them
 }
 
 // DefaultSpace is how many bytes all logs together may take if nobody said
