@@ -59,11 +59,12 @@ func yesNo(b bool) string {
 }
 
 func newSealAddCommand(std Stdio) *cli.Command {
-	flags := clientFlags(passphraseFlag(), &cli.StringFlag{Name: "name", Usage: "`NAME` of the slot; the kind if not given"})
+	flags := clientFlags(passphraseFlag(), &cli.StringFlag{Name: "name", Usage: "`NAME` of the slot; the kind if not given"},
+		&cli.IntSliceFlag{Name: "pcr", Usage: "of a TPM: open only while the register `N` is as it is now; 7 is the Secure Boot state. May be given again"})
 	return clientCommand(std, &cli.Command{
 		Name: "add", Usage: "enrol another slot that opens the root key", ArgsUsage: "tpm|passphrase|keyfile", Flags: flags,
 	}, 1, 1, func(r *run) error {
-		in := sealAdd{Kind: r.Args().First(), Name: r.String("name")}
+		in := sealAdd{Kind: r.Args().First(), Name: r.String("name"), PCRs: r.IntSlice("pcr")}
 		if in.Kind == string(seal.Passphrase) {
 			p, err := askPassphrase(r.Context, r.std, true)
 			if err != nil {
@@ -87,6 +88,7 @@ type sealAdd struct {
 	Kind   string `json:"kind"`
 	Name   string `json:"name,omitempty"`
 	Secret string `json:"secret,omitempty"`
+	PCRs   []int  `json:"pcrs,omitempty"`
 }
 
 type unsealBody struct {

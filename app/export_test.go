@@ -2,9 +2,12 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"coffer/app/actions"
@@ -31,6 +34,28 @@ func ServeForTest(ctx context.Context, data string, wall func() time.Time, ready
 		return closeErr
 	}
 	return runErr
+}
+
+// DemoForTest serves a new data directory, walks the demo on it, and stops.
+func DemoForTest(ctx context.Context, data string, out io.Writer) (err error) {
+	cfg := Config{Data: data, Seal: "keyfile", TPM: "/dev/null", AuditSpace: 1 << 30}
+	std := Stdio{Out: out, Err: out, Env: func(string) string { return "" }}
+	d, err := startDaemon(ctx, cfg, cfg.machine(std), slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var walkErr error
+	var walking sync.WaitGroup
+	runErr := d.run(ctx, func() {
+		walking.Go(func() {
+			walkErr = walk(ctx, d, std)
+			stop()
+		})
+	})
+	walking.Wait()
+	return errors.Join(walkErr, runErr, d.close(context.WithoutCancel(ctx)))
 }
 
 // SocketClient is an HTTP client for the local socket of a data directory.

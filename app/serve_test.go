@@ -31,20 +31,32 @@ func serveTemp(tb testing.TB) *running {
 func serveOn(tb testing.TB, data string, wall func() time.Time) (r *running, stop func()) {
 	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	ready, done := make(chan struct{}), make(chan error, 1)
-	go func() { done <- app.ServeForTest(ctx, data, wall, func() { close(ready) }) }()
-	select {
-	case <-ready:
-	case err := <-done:
-		cancel()
-		tb.Fatalf("serving: %v", err)
-	}
-	return &running{tb: tb, data: data, client: app.SocketClient(data)}, func() {
+	r, done := serveIn(ctx, tb, data, wall)
+	return r, func() {
 		cancel()
 		if err := <-done; err != nil {
 			tb.Errorf("stopping: %v", err)
 		}
 	}
+}
+
+// serveUntilItEnds is for a Coffer that ends by itself; the channel gives its
+// error then.
+func serveUntilItEnds(tb testing.TB, data string) (r *running, ended <-chan error) {
+	tb.Helper()
+	return serveIn(tb.Context(), tb, data, nil)
+}
+
+func serveIn(ctx context.Context, tb testing.TB, data string, wall func() time.Time) (*running, <-chan error) {
+	tb.Helper()
+	ready, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- app.ServeForTest(ctx, data, wall, func() { close(ready) }) }()
+	select {
+	case <-ready:
+	case err := <-done:
+		tb.Fatalf("serving: %v", err)
+	}
+	return &running{tb: tb, data: data, client: app.SocketClient(data)}, done
 }
 
 // answer is what came back.

@@ -149,6 +149,9 @@ func (c *call) finish(ctx context.Context, actErr error) (audit.Receipt, error) 
 		c.detail["error"] = domain.KindOf(actErr).String()
 	}
 	outcome := outcomeOf(actErr)
+	if _, open := errors.AsType[*store.UncertainError](actErr); open {
+		outcome = audit.Unknown
+	}
 	if c.changed {
 		// It is committed: what failed after that, and is in the detail, did
 		// not undo it. A start would derive the same from the marker.

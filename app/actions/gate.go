@@ -18,7 +18,9 @@ type Gate struct {
 	machine Machine
 	open    func(ctx context.Context, root domain.Secret) (*Service, error)
 
-	mu      sync.Mutex // held while opening, so that two people do not
+	opening sync.Mutex // held while opening, so that two people do not
+
+	mu      sync.Mutex // guards what follows, and is never held for long
 	failed  int        // attempts since the start
 	service *Service
 }
@@ -48,8 +50,8 @@ func (g *Gate) File() *seal.File { return g.file }
 // Open opens the gate with a protector that needs no person. unlocked says that
 // the root key was found, so that an error after it is about the data.
 func (g *Gate) Open(ctx context.Context, p seal.Protector) (unlocked bool, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.opening.Lock()
+	defer g.opening.Unlock()
 	_, unlocked, err = g.unlock(ctx, p)
 	return unlocked, err
 }
@@ -61,7 +63,9 @@ func (g *Gate) unlock(ctx context.Context, p seal.Protector) (seal.SlotStatus, b
 	}
 	service, err := g.open(ctx, root)
 	if err == nil {
+		g.mu.Lock()
 		g.service = service
+		g.mu.Unlock()
 	}
 	return slot, true, err
 }
@@ -144,9 +148,9 @@ func (g *Gate) Unseal(ctx context.Context, uid uint32, in UnsealIn, call audit.C
 }
 
 func (g *Gate) unseal(ctx context.Context, kind seal.Kind, secret domain.Secret) (seal.SlotStatus, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.service != nil {
+	g.opening.Lock()
+	defer g.opening.Unlock()
+	if _, err := g.Service(); err == nil {
 		return seal.SlotStatus{}, domain.Errorf(domain.Conflict, "Coffer is open already").WithHint("see: coffer seal status")
 	}
 	p, err := g.machine.Protector(kind, secret, g.machine.KeyfileSource())
@@ -157,6 +161,8 @@ func (g *Gate) unseal(ctx context.Context, kind seal.Kind, secret domain.Secret)
 			return slot, err
 		}
 	}
+	g.mu.Lock()
 	g.failed++
+	g.mu.Unlock()
 	return seal.SlotStatus{}, err
 }

@@ -48,6 +48,7 @@ func (o Operation[In, Out]) Do(ctx context.Context, s *Service, who Caller, in I
 	var none Out
 	request, err := o.ask(ctx, s, in)
 	if err != nil {
+		s.countStranger(who.Call.Source, err)
 		return none, audit.Receipt{}, err
 	}
 	if request.Action == "" || request.Action != o.also {

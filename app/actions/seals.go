@@ -18,6 +18,7 @@ type SealAddIn struct {
 	Name   string        `json:"name,omitempty"`   // the kind if empty
 	Secret domain.Secret `json:"secret,omitzero"`  // the passphrase
 	Source string        `json:"source,omitempty"` // of a key file; the one that this machine has if empty
+	PCRs   []int         `json:"pcrs,omitempty"`   // of a TPM: it opens only while these registers are as they are now
 }
 
 func (in SealAddIn) slotName() string {
@@ -50,12 +51,18 @@ var SealAdd = Operation[SealAddIn, SlotInfo]{
 		if err := in.checkSource(); err != nil {
 			return authz.Request{}, err
 		}
+		if len(in.PCRs) > 0 && kind != seal.TPM {
+			return authz.Request{}, domain.Fieldf("pcrs", "only a TPM has such registers")
+		}
 		_, err = domain.ParseName("name", in.slotName())
 		return authz.Request{Resource: in.slotName()}, err
 	},
 	act: func(ctx context.Context, c *call, in SealAddIn) (out SlotInfo, err error) {
 		source := cmp.Or(seal.KeyfileSource(in.Source), c.seal.machine.KeyfileSource())
 		p, err := c.seal.machine.Protector(seal.Kind(in.Kind), in.Secret, source)
+		if len(in.PCRs) > 0 {
+			p, err = seal.NewTPM(c.seal.machine.TPM, seal.WithPCRs(in.PCRs...))
+		}
 		if err != nil {
 			return SlotInfo{}, err
 		}

@@ -14,6 +14,7 @@ import (
 	"coffer/audit"
 	"coffer/tenants"
 	"coffer/vault"
+	"coffer/vault/token"
 )
 
 // Clock is the time by which things end: it never runs backwards.
@@ -133,6 +134,20 @@ func (s *Service) refuse(ctx context.Context, who Caller, err error) (audit.Rece
 		return audit.Receipt{}, auditErr
 	}
 	return receipt, err
+}
+
+// Stranger counts a request that showed no credential, or one of a kind that
+// nobody has, with the source it came from.
+func (s *Service) Stranger(source, reason string) { s.log.Unauthenticated(source, reason) }
+
+// countStranger counts a credential in the input that does not hold.
+func (s *Service) countStranger(source string, err error) {
+	switch {
+	case errors.Is(err, authn.ErrLogin):
+		s.Stranger(source, "workload login")
+	case errors.Is(err, token.ErrUnknown):
+		s.Stranger(source, "unknown token")
+	}
 }
 
 // finished remembers intents whose outcome was handed to the log.

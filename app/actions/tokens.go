@@ -183,7 +183,9 @@ func askHeld(ctx context.Context, s *Service, in TokenHeld) (r authz.Request, er
 		return err
 	})
 	if errors.Is(err, token.ErrUnknown) {
-		return r, domain.Errorf(domain.NotFound, "the token is not valid: it may have expired or been revoked")
+		e := domain.Errorf(domain.NotFound, "the token is not valid: it may have expired or been revoked")
+		e.Err = err
+		return r, e
 	}
 	return r, err
 }
@@ -325,9 +327,6 @@ var WorkloadLogin = Operation[Login, Issued]{
 			r = authz.Request{Tenant: w.Tenant, Resource: w.ID}
 			return err
 		})
-		if errors.Is(err, authn.ErrLogin) {
-			s.log.Unauthenticated("", "workload login")
-		}
 		return r, err
 	},
 	act: func(ctx context.Context, c *call, in Login) (out Issued, err error) {

@@ -72,12 +72,14 @@ func (a *API) caller(ctx context.Context, c *fiber.Ctx, service *actions.Service
 		who.Call.Auth = "token"
 		who.Subject, err = service.Bearer(ctx, domain.SecretString(text), who.Call.Source)
 	case header != "":
+		service.Stranger(who.Call.Source, "no bearer token")
 		err = domain.Errorf(domain.Unauthentic, "the Authorization header is not a bearer token").
 			WithHint("send: Authorization: Bearer cft_…")
 	case local:
 		who.Call.Auth = "socket"
 		who.Subject, err = service.Socket(ctx, uid)
 	default:
+		service.Stranger(who.Call.Source, "no token")
 		err = domain.Errorf(domain.Unauthentic, "no token was presented").WithHint("send: Authorization: Bearer cft_…")
 	}
 	return who, err
