@@ -53,8 +53,9 @@ func askMember(withRole bool) func(context.Context, *Service, MemberIn) (authz.R
 
 // MemberAdd makes a person a member; a name not seen before becomes a person.
 var MemberAdd = Operation[MemberIn, MemberInfo]{
-	action: authz.MemberAdd,
-	ask:    askMember(true),
+	action:  authz.MemberAdd,
+	creates: true,
+	ask:     askMember(true),
 	act: func(ctx context.Context, c *call, in MemberIn) (out MemberInfo, err error) {
 		c.detail["role"] = in.Role
 		err = c.change(ctx, func(tx *store.Tx) error {

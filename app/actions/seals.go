@@ -38,7 +38,8 @@ func (in SealAddIn) checkSource() error {
 // SealAdd enrols another slot. A key file in the data directory is made if there
 // is none.
 var SealAdd = Operation[SealAddIn, SlotInfo]{
-	action: authz.SealAdd,
+	action:  authz.SealAdd,
+	creates: true,
 	ask: func(_ context.Context, _ *Service, in SealAddIn) (authz.Request, error) {
 		kind, err := seal.ParseKind(in.Kind)
 		if err != nil {
@@ -68,10 +69,12 @@ var SealAdd = Operation[SealAddIn, SlotInfo]{
 				return SlotInfo{}, err
 			}
 		}
-		err = c.seal.change(c, func(ch seal.Change, root domain.Secret) error {
-			s, err := c.seal.file.Add(ctx, ch, root, seal.Enrolment{Name: in.slotName(), By: p})
-			out = slotInfo(s)
-			return err
+		err = c.changeSeal(ctx, func() error {
+			return c.seal.change(c, func(ch seal.Change, root domain.Secret) error {
+				s, err := c.seal.file.Add(ctx, ch, root, seal.Enrolment{Name: in.slotName(), By: p})
+				out = slotInfo(s)
+				return err
+			})
 		})
 		return out, err
 	},

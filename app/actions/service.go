@@ -45,14 +45,15 @@ type Service struct {
 	creating sync.Mutex // one tenant is created at a time
 	rekeying sync.Mutex // one change of the key table or the root key at a time
 
-	mu   sync.Mutex
-	done []audit.IntentID // changes whose outcome was handed to the log: their markers can go
+	mu     sync.Mutex
+	done   []audit.IntentID    // changes whose outcome was handed to the log: their markers can go
+	claims map[string]struct{} // idempotency keys whose request is under way
 }
 
 // New makes the service, tells the log which tenants there are, and completes
 // what a crash interrupted.
 func New(ctx context.Context, p Parts) (*Service, error) {
-	s := &Service{db: p.DB, vault: p.Vault, log: p.Log, files: p.Files, seal: p.Seal, clock: p.Clock}
+	s := &Service{db: p.DB, vault: p.Vault, log: p.Log, files: p.Files, seal: p.Seal, clock: p.Clock, claims: map[string]struct{}{}}
 	if err := s.registerTenants(ctx); err != nil {
 		return nil, err
 	}
@@ -168,9 +169,16 @@ func dropMarkers(tx *store.Tx, ids []audit.IntentID) error {
 // clock set ahead can move the trusted time.
 const sweepGrace = 48 * time.Hour
 
-// Sweep removes the records of tokens that ended long ago, a bounded number at a
-// time. They have been refused since they ended.
+// sweepAtOnce bounds what one transaction of a sweep removes.
+const sweepAtOnce = 1000
+
+// Sweep removes what ended, a bounded number at a time: the records of tokens
+// long after they are refused, and idempotency keys.
 func (s *Service) Sweep(ctx context.Context) error {
+	return errors.Join(s.sweepTokens(ctx), s.sweepKeys(ctx))
+}
+
+func (s *Service) sweepTokens(ctx context.Context) error {
 	before := s.clock.Trusted().Add(-sweepGrace)
 	due := false
 	err := s.db.View(ctx, func(tx *store.Tx) (err error) {
@@ -181,7 +189,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 		return err
 	}
 	_, err = s.db.Update(ctx, func(tx *store.Tx) error {
-		_, err := token.Sweep(tx, before, 1000)
+		_, err := token.Sweep(tx, before, sweepAtOnce)
 		return err
 	})
 	return err

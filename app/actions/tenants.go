@@ -40,7 +40,8 @@ func tenantInfo(r tenants.Record) TenantInfo {
 // owner. The record is the commit; keys and a file without one are removed,
 // here or at the next start.
 var TenantCreate = Operation[TenantCreateIn, TenantInfo]{
-	action: authz.TenantCreate,
+	action:  authz.TenantCreate,
+	creates: true,
 	ask: func(_ context.Context, _ *Service, in TenantCreateIn) (authz.Request, error) {
 		id, err := domain.ParseTenantID(in.ID)
 		if err != nil {

@@ -45,7 +45,8 @@ func issued(text domain.Secret, t token.Token) Issued {
 
 // TokenIssue issues a token no wider than its maker.
 var TokenIssue = Operation[TokenIssueIn, Issued]{
-	action: authz.TokenIssue,
+	action:  authz.TokenIssue,
+	creates: true,
 	ask: func(_ context.Context, _ *Service, in TokenIssueIn) (authz.Request, error) {
 		tenant, err := domain.ParseTenantID(in.Tenant)
 		if err != nil {

@@ -33,7 +33,8 @@ type Credentials struct {
 
 // WorkloadCreate makes a workload no wider than its maker.
 var WorkloadCreate = Operation[WorkloadCreateIn, Credentials]{
-	action: authz.WorkloadCreate,
+	action:  authz.WorkloadCreate,
+	creates: true,
 	ask: func(_ context.Context, _ *Service, in WorkloadCreateIn) (authz.Request, error) {
 		_, err := in.workload()
 		if err != nil {
@@ -136,9 +137,10 @@ func (c *call) workload(tx *store.Tx, name string) (directory.Workload, error) {
 
 // WorkloadSecretID issues a further secret id.
 var WorkloadSecretID = Operation[WorkloadRef, Credentials]{
-	action: authz.WorkloadSecretID,
-	ask:    askWorkload,
-	owner:  ownerOfWorkload,
+	action:  authz.WorkloadSecretID,
+	creates: true,
+	ask:     askWorkload,
+	owner:   ownerOfWorkload,
 	act: func(ctx context.Context, c *call, in WorkloadRef) (out Credentials, err error) {
 		err = c.change(ctx, func(tx *store.Tx) error {
 			w, err := c.workload(tx, in.Name)
