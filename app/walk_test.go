@@ -62,6 +62,9 @@ func TestWalk(t *testing.T) {
 		token := r.issue("acme", object{"role": role})
 		for _, route := range api.New(nil, slog.New(slog.DiscardHandler)).Routes() {
 			info, known := authz.Lookup(route.Action)
+			if _, exempt := httpd.Exempt[route.Method+" "+route.Path]; exempt {
+				continue
+			}
 			if !known {
 				t.Fatalf("%s %s: the action %q is not in the table", route.Method, route.Path, route.Action)
 			}
@@ -84,7 +87,7 @@ func TestWalk(t *testing.T) {
 				continue
 			}
 			foreign, unknown := r.walk(token, "globex", route), r.walk(token, "nobody", route)
-			if foreign.status != http.StatusForbidden || foreign.status != unknown.status || string(foreign.body) != string(unknown.body) {
+			if foreign.status != http.StatusForbidden || foreign.status != unknown.status || foreign.words() != unknown.words() {
 				t.Errorf("%s by %s: foreign %d %s, unknown %d %s", route.Action, role, foreign.status, foreign.body, unknown.status, unknown.body)
 			}
 			if foreign.receipt == "" || unknown.receipt == "" {

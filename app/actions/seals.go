@@ -14,10 +14,10 @@ import (
 
 // SealAddIn asks for another key slot.
 type SealAddIn struct {
-	Kind   string        `json:"kind"`
-	Name   string        `json:"name,omitempty"`   // the kind if empty
-	Secret domain.Secret `json:"secret,omitzero"`  // the passphrase
-	Source string        `json:"source,omitempty"` // of a key file; the one that this machine has if empty
+	Kind   string        `json:"kind" doc:"what opens the slot" schema:"enum=tpm|passphrase|keyfile"`
+	Name   string        `json:"name,omitempty" doc:"the kind if empty" schema:"maxLength=64"`
+	Secret domain.Secret `json:"secret,omitzero" doc:"the passphrase, for that kind"`
+	Source string        `json:"source,omitempty" doc:"where the key file is; the one that this machine has if empty" schema:"enum=data-directory|credential|external"`
 }
 
 func (in SealAddIn) slotName() string {
@@ -111,8 +111,8 @@ var SealRemove = Operation[SlotRef, SlotInfo]{
 // RecoveryOut is a recovery key, shown this once, and the two groups of it that
 // have to be typed back.
 type RecoveryOut struct {
-	Key    domain.Disclosure `json:"recovery_key"`
-	Groups [2]int            `json:"check_groups"` // counted from 1
+	Key    domain.Disclosure `json:"recovery_key" doc:"the recovery key, shown this once"`
+	Groups [2]int            `json:"check_groups" doc:"the groups of it to type back, counted from 1"`
 }
 
 // Nothing is an empty input or output.
@@ -143,7 +143,7 @@ func askNothing(context.Context, *Service, Nothing) (authz.Request, error) {
 
 // RecoveryConfirmIn is what was typed back.
 type RecoveryConfirmIn struct {
-	Characters domain.Secret `json:"characters"`
+	Characters domain.Secret `json:"characters" doc:"the characters of the check groups"`
 }
 
 // SealRecoveryConfirm enrols the recovery key that was shown. A former one stops
@@ -190,7 +190,7 @@ func enrolRecovery(ctx context.Context, f *seal.File, ch seal.Change, root domai
 // SealRotateIn asks for a new root key. The passphrase is needed if there is a
 // passphrase slot, since nothing else can wrap the new key for it.
 type SealRotateIn struct {
-	Secret domain.Secret `json:"secret,omitzero"`
+	Secret domain.Secret `json:"secret,omitzero" doc:"the passphrase, if a slot has one"`
 }
 
 // SealRotateOut shows the new recovery key, if there was an old one, this once.

@@ -82,6 +82,9 @@ func (s *Service) Bearer(ctx context.Context, token domain.Secret, source string
 	return subject, err
 }
 
+// CrossSite counts a request that a page of another site had sent.
+func (s *Service) CrossSite(source string) { s.log.Unauthenticated(source, "cross-site") }
+
 // holds adds to a person at the socket what the person holds in the tenant that
 // the request names. A token's subject knows that already.
 func (s *Service) holds(ctx context.Context, subject authz.Subject, tenant domain.TenantID) (authz.Subject, error) {

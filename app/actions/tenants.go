@@ -18,8 +18,8 @@ import (
 
 // TenantCreateIn describes a new tenant.
 type TenantCreateIn struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
+	ID   string `json:"id" doc:"3 to 40 of a-z, 0-9 and -, a letter first, no - last; never given out again" schema:"pattern=^[a-z][a-z0-9-]*[a-z0-9]$,minLength=3,maxLength=40"`
+	Name string `json:"name" doc:"a name for people" schema:"maxLength=128"`
 }
 
 // TenantInfo is what can be shown of a tenant.
@@ -29,7 +29,7 @@ type TenantInfo struct {
 	State   tenants.State   `json:"state"`
 	Created time.Time       `json:"created"`
 	Changed time.Time       `json:"changed"`
-	Slot    uint32          `json:"log_slot"`
+	Slot    uint32          `json:"log_slot" doc:"number of its log in the journal"`
 }
 
 func tenantInfo(r tenants.Record) TenantInfo {
@@ -45,7 +45,7 @@ var TenantCreate = Operation[TenantCreateIn, TenantInfo]{
 	ask: func(_ context.Context, _ *Service, in TenantCreateIn) (authz.Request, error) {
 		id, err := domain.ParseTenantID(in.ID)
 		if err != nil {
-			return authz.Request{}, err
+			return authz.Request{}, inField("id", err)
 		}
 		_, err = domain.ParseText("name", in.Name, domain.MaxDisplayName)
 		return authz.Request{Resource: string(id)}, err
@@ -258,7 +258,7 @@ var TenantDestroy = Operation[TenantDestroyIn, TenantInfo]{
 // TenantDestroyIn names the tenant twice.
 type TenantDestroyIn struct {
 	Tenant  string `path:"tenant" json:"-"`
-	Confirm string `query:"confirm" json:"-"`
+	Confirm string `query:"confirm" json:"-" doc:"the tenant's id once more; nothing brings it back" schema:"required"`
 }
 
 // destroy carries a committed decision out. Every step may be done again.

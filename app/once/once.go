@@ -11,8 +11,9 @@ import (
 )
 
 // Keep is how long a key is remembered. Times are trusted ones (durable.Clock),
-// so that a clock set ahead does not make anything be done twice.
-const Keep = 24 * time.Hour
+// which a clock set ahead moves by a day at most: what is promised, a day, holds
+// whatever the clock does.
+const Keep = 48 * time.Hour
 
 // MaxKeys is how many keys of one principal are remembered at a time.
 const MaxKeys = 1000

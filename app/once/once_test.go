@@ -132,7 +132,7 @@ func TestBoundAndSweep(t *testing.T) {
 	third := claim(t, key+"c", "/x", alice, "")
 	_, err := db.Update(t.Context(), func(tx *store.Tx) error { return once.Begin(tx, third, intent, start.Add(2*time.Hour)) })
 	var limit *domain.Error
-	if !errors.As(err, &limit) || limit.Kind != domain.Limit || limit.Retry != 22*time.Hour {
+	if !errors.As(err, &limit) || limit.Kind != domain.Limit || limit.Retry != once.Keep-2*time.Hour {
 		t.Errorf("a third key: %v", err)
 	}
 	do(t, db, third, "1", start.Add(once.Keep)) // the first one ended
