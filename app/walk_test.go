@@ -173,6 +173,9 @@ func TestBadRequests(t *testing.T) {
 		if a.status != tc.status || !strings.Contains(string(a.body), tc.words) {
 			t.Errorf("%s %.60s: %d %.200s, want %d with %q", tc.method, tc.path, a.status, a.body, tc.status, tc.words)
 		}
+		if field, _ := fields(a.body)["field"].(string); field == "" && tc.status == http.StatusBadRequest {
+			t.Errorf("%s %.60s names no field: %.200s", tc.method, tc.path, a.body)
+		}
 	}
 	var list struct {
 		Secrets []any `json:"secrets"`

@@ -169,8 +169,11 @@ func wantedType(t reflect.Type) string {
 	return "number"
 }
 
-// clip bounds a name that came from outside.
+// clip bounds a name that came from outside, and makes the empty one visible.
 func clip(s string) string {
+	if s == "" {
+		return `""`
+	}
 	if len(s) > 40 {
 		s = s[:40]
 	}
