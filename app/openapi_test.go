@@ -19,6 +19,7 @@ import (
 
 // promises are the schemas of the API's document.
 type promises struct {
+	root     map[string]any
 	paths    map[string]any
 	patterns map[string]*regexp.Regexp // by path of the document
 
@@ -38,7 +39,7 @@ var theDocument = sync.OnceValue(func() *promises {
 	// Answers may get new members some day; today they have these.
 	closed(root["components"].(map[string]any)["schemas"])
 	p := &promises{
-		paths: root["paths"].(map[string]any), patterns: map[string]*regexp.Regexp{},
+		root: root, paths: root["paths"].(map[string]any), patterns: map[string]*regexp.Regexp{},
 		compiler: jsonschema.NewCompiler(), compiled: map[string]*jsonschema.Schema{},
 	}
 	p.compiler.AssertFormat()
@@ -102,6 +103,34 @@ func promised(method, target string, status int, header http.Header, body []byte
 	return p.validate(pointer, body)
 }
 
+// asked says how a request differs from what the document knows.
+func asked(method, target string, body []byte) error {
+	u, err := url.Parse(target)
+	if err != nil {
+		return err
+	}
+	p := theDocument()
+	operation := p.operation(method, u.EscapedPath())
+	known := map[string]bool{}
+	parameters, _ := p.at(operation + "/parameters").([]any)
+	for _, v := range parameters {
+		parameter := v.(map[string]any)
+		known[fmt.Sprint(parameter["in"], " ", parameter["name"])] = true
+	}
+	for name := range u.Query() {
+		if !known["query "+name] {
+			return fmt.Errorf("%q is no parameter", name)
+		}
+	}
+	if len(body) == 0 {
+		return nil
+	}
+	if p.at(operation+"/requestBody") == nil {
+		return errors.New("it has no body")
+	}
+	return p.validate(operation+"/requestBody/content/application~1json/schema", body)
+}
+
 // operation is the JSON pointer of an operation, "" for none.
 func (p *promises) operation(method, path string) string {
 	best := ""
@@ -114,17 +143,22 @@ func (p *promises) operation(method, path string) string {
 	if best == "" {
 		return ""
 	}
-	return "#/paths/" + strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D").Replace(best) + "/" + strings.ToLower(method)
+	return "#/paths/" + escape(best) + "/" + strings.ToLower(method)
 }
 
-// at finds what a pointer to an operation's response names.
+// at finds what a pointer names, nil if it names nothing.
 func (p *promises) at(pointer string) any {
-	var v any = map[string]any{"paths": p.paths}
+	var v any = p.root
 	for _, part := range strings.Split(strings.TrimPrefix(pointer, "#/"), "/") {
 		m, _ := v.(map[string]any)
 		v = m[strings.NewReplacer("~1", "/", "~0", "~", "%7B", "{", "%7D", "}").Replace(part)]
 	}
 	return v
+}
+
+// escape makes a name a part of a pointer in a URL.
+func escape(name string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D").Replace(name)
 }
 
 func (p *promises) validate(pointer string, body []byte) error {
@@ -191,5 +225,72 @@ func TestDocumentIsServed(t *testing.T) {
 	var doc struct{ Paths map[string]any }
 	if err := json.Unmarshal(a.body, &doc); err != nil || len(doc.Paths) == 0 {
 		t.Error(err)
+	}
+}
+
+// TestDoctoredRequests: the check of requests finds what is wrong, too.
+func TestDoctoredRequests(t *testing.T) {
+	for _, tc := range []struct {
+		method, path, body string
+		ok                 bool
+	}{
+		{"POST", "/api/v1/tenants", `{"id":"acme","name":"Acme"}`, true},
+		{"POST", "/api/v1/tenants", `{"id":"acme","nme":"Acme"}`, false},
+		{"POST", "/api/v1/tenants", `{"id":"acme","name":1}`, false},
+		{"POST", "/api/v1/tenants?x=1", `{"id":"acme","name":"Acme"}`, false},
+		{"GET", "/api/v1/tenants?limit=1", ``, true},
+		{"GET", "/api/v1/tenants", `{}`, false},
+		{"POST", "/api/v1/tenants/acme/tokens", `{"ttl":"15m"}`, true},
+		{"POST", "/api/v1/tenants/acme/tokens", `{"ttl":"15 minutes"}`, false},
+	} {
+		if err := asked(tc.method, tc.path, []byte(tc.body)); (err == nil) != tc.ok {
+			t.Errorf("%s %s %s: %v", tc.method, tc.path, tc.body, err)
+		}
+	}
+}
+
+// TestDocumentIsWhole: what it refers to is there, every schema is one, and each
+// parameter of a path is declared.
+func TestDocumentIsWhole(t *testing.T) {
+	p := theDocument()
+	schemas := 0
+	var walk func(pointer string, v any)
+	walk = func(pointer string, v any) {
+		switch v := v.(type) {
+		case []any:
+			for i, part := range v {
+				walk(fmt.Sprintf("%s/%d", pointer, i), part)
+			}
+		case map[string]any:
+			if ref, is := v["$ref"].(string); is && p.at(ref) == nil {
+				t.Errorf("%s: %s is missing", pointer, ref)
+			}
+			for name, part := range v {
+				at := pointer + "/" + escape(name)
+				walk(at, part)
+				if name != "schema" {
+					continue
+				}
+				schemas++
+				if _, err := p.compiler.Compile(promisesURL + at); err != nil {
+					t.Errorf("%s: %v", at, err)
+				}
+			}
+		}
+	}
+	walk("#", p.root)
+	if schemas < 100 {
+		t.Errorf("%d schemas", schemas)
+	}
+	parameter := regexp.MustCompile(`\{([a-z_]+)\}`)
+	for path, ops := range p.paths {
+		for method, op := range ops.(map[string]any) {
+			declared, _ := json.Marshal(op.(map[string]any)["parameters"]) // it was JSON before
+			for _, name := range parameter.FindAllStringSubmatch(path, -1) {
+				if !strings.Contains(string(declared), fmt.Sprintf(`"in":"path","name":"%s","required":true`, name[1])) {
+					t.Errorf("%s %s: %s is not declared", method, path, name[1])
+				}
+			}
+		}
 	}
 }

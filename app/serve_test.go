@@ -72,15 +72,15 @@ func (r *running) do(token, method, path string, body any) answer {
 func (r *running) doWith(headers map[string]string, token, method, path string, body any) answer {
 	r.tb.Helper()
 	var in io.Reader
-	if body != nil {
-		b, raw := body.([]byte) // as it is
-		if !raw {
-			var err error
-			if b, err = json.Marshal(body); err != nil {
-				r.tb.Fatal(err)
-			}
+	sent, raw := body.([]byte) // as it is
+	if body != nil && !raw {
+		var err error
+		if sent, err = json.Marshal(body); err != nil {
+			r.tb.Fatal(err)
 		}
-		in = bytes.NewReader(b)
+	}
+	if body != nil {
+		in = bytes.NewReader(sent)
 	}
 	req, err := http.NewRequest(method, "http://coffer"+path, in)
 	if err != nil {
@@ -103,6 +103,9 @@ func (r *running) doWith(headers map[string]string, token, method, path string, 
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		r.tb.Fatal(err)
+	}
+	if err := asked(method, path, sent); err != nil && resp.StatusCode < 300 {
+		r.tb.Errorf("%s %s: openapi.json knows no such request, and it was answered: %v", method, path, err)
 	}
 	if err := promised(method, path, resp.StatusCode, resp.Header, b); err != nil {
 		r.tb.Errorf("%s %s: the answer is not what openapi.json says: %v\n%.500s", method, path, err, b)

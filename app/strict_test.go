@@ -47,7 +47,7 @@ func TestStrictBodies(t *testing.T) {
 		{"PUT", "/secret?path=a", `{"data":{"k":1,"k":2}}`, "data.k"},
 		{"PUT", "/secret?path=a", `{"data":{"k":{"x":1,"x":2}}}`, "data.k.x"},
 		{"PUT", "/secret?path=a", `{"data":{"k":"\udc00"}}`, "body"},
-		{"PUT", "/secret?path=a", `{"data":` + deep + `}`, "data" + strings.Repeat(".a", 15)},
+		{"PUT", "/secret?path=a", `{"data":` + deep + `}`, "data" + strings.Repeat(".a", 31)},
 		{"POST", "/sql", `{"sql":"SELECT 1","args":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`, "args"},
 		{"POST", "/sql", `{"sql":"SELECT ?","args":[{"base64":"AA==","base64":"AQ=="}]}`, "args.base64"},
 		{"POST", "/sql", `{"sql":"SELECT ?","args":[{"x":1}]}`, "args"},
@@ -129,7 +129,8 @@ func TestProblems(t *testing.T) {
 // TestAttackBrowser: a browser carries a session's cookie along with whatever a
 // page of another site has it send. Neither does anything here.
 func TestAttackBrowser(t *testing.T) {
-	r := serveTemp(t)
+	data := shortDir(t)
+	r, stop := serveOn(t, data, nil)
 	r.tenant("acme")
 	token := r.issue("acme", object{})
 	const path = "/api/v1/tenants/acme/tokens"
@@ -165,6 +166,12 @@ func TestAttackBrowser(t *testing.T) {
 		if a.status != http.StatusUnauthorized {
 			t.Errorf("a cookie was a credential: %d %s", a.status, a.body)
 		}
+	}
+	stop() // which writes down what was counted
+	r, stop = serveOn(t, data, nil)
+	defer stop()
+	if log := r.do("", "GET", "/api/v1/audit?limit=1000", nil); !strings.Contains(string(log.body), "cross-site") {
+		t.Errorf("the refusals are not in the log: %s", log.body)
 	}
 }
 

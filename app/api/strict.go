@@ -19,7 +19,7 @@ import (
 )
 
 // maxDepth is how deep a body may be nested.
-const maxDepth = 16
+const maxDepth = 32
 
 // bodyField is the field that errors about a body as a whole name.
 const bodyField = "body"
