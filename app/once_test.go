@@ -154,6 +154,18 @@ func TestKeysWhereTheyDoNotBelong(t *testing.T) {
 			t.Errorf("%q: %d %s", bad, a.status, a.body)
 		}
 	}
+	twice, err := http.NewRequest("POST", "http://coffer"+creations[0].path, strings.NewReader(`{"id":"globex","name":"x"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice.Header = http.Header{"Idempotency-Key": {freshKey(), freshKey()}, "Content-Type": {"application/json"}}
+	resp, err := r.client.Do(twice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _ = resp.Body.Close(); resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("two keys: %d", resp.StatusCode)
+	}
 	r.must("", "GET", "/api/v1/tenants/acme", nil, nil)
 	if a := r.do("", "GET", "/api/v1/tenants/globex", nil); a.status != http.StatusNotFound {
 		t.Errorf("a bad key made a tenant: %d", a.status)

@@ -54,13 +54,14 @@ func (a *API) guarded(r route) fiber.Handler {
 }
 
 // key reads the idempotency key. What makes the request the same one is all of
-// it but its headers.
+// it but its headers. The body is the one that came: one that says it is compressed
+// is refused later, and not unpacked before.
 func key(c *fiber.Ctx) (once.Key, error) {
 	switch given := c.Request().Header.PeekAll(once.Header); len(given) {
 	case 0:
 		return once.Key{}, nil
 	case 1:
-		return once.ParseKey(string(given[0]), []byte(c.Method()), []byte(c.OriginalURL()), c.Body())
+		return once.ParseKey(string(given[0]), []byte(c.Method()), []byte(c.OriginalURL()), c.BodyRaw())
 	}
 	return once.Key{}, domain.Fieldf(once.Header, "given twice")
 }
