@@ -55,4 +55,4 @@ soak: deps ## the crash test with 2,000 kills, and long fuzzing
 
 .PHONY: docs
 docs: ## write the generated documents again
-	go test ./app -run TestActionsDocument -update
+	go test ./app ./app/api -run "TestActionsDocument$$|TestDocument$$" -update

@@ -8,6 +8,7 @@ import (
 	"coffer/app/authz"
 	"coffer/app/directory"
 	"coffer/app/domain"
+	"coffer/app/once"
 	"coffer/app/store"
 	"coffer/audit"
 	"coffer/tenants"
@@ -26,8 +27,9 @@ type call struct {
 	permit  *audit.Permit
 	detail  audit.Detail // what the outcome says besides; never a secret
 	intent  audit.IntentID
-	begun   bool // the intent is durable
-	changed bool // the control store holds a marker of the intent
+	begun   bool        // the intent is durable
+	changed bool        // the control store holds a marker of the intent
+	claim   *once.Claim // the idempotency key, nil for none
 }
 
 // open checks that the tenant, if the action has one, may be worked in.
@@ -108,7 +110,8 @@ func (c *call) begin(ctx context.Context) error {
 }
 
 // change makes the intent durable, then runs fn in one transaction of the
-// control store together with the intent's id.
+// control store together with the intent's id and the mark of the caller's
+// idempotency key, if there is one.
 //
 // On the way it drops the markers of changes whose outcome is durable.
 func (c *call) change(ctx context.Context, fn func(tx *store.Tx) error) error {
@@ -129,6 +132,9 @@ func (c *call) change(ctx context.Context, fn func(tx *store.Tx) error) error {
 			return err
 		}
 		if err := tx.Put(bucketIntents, c.intent[:], []byte(c.permit.Action())); err != nil {
+			return err
+		}
+		if err := c.mark(tx); err != nil {
 			return err
 		}
 		return fn(tx)

@@ -87,9 +87,9 @@ func slotInfo(s seal.SlotStatus) SlotInfo {
 // SealState is whether the appliance is sealed, and by what.
 type SealState struct {
 	Sealed         bool       `json:"sealed"`
-	Kind           seal.Kind  `json:"kind"` // the strongest slot
+	Kind           seal.Kind  `json:"kind" doc:"the strongest slot"`
 	Recovery       bool       `json:"recovery_key"`
-	FailedAttempts int        `json:"failed_attempts"`
+	FailedAttempts int        `json:"failed_attempts" doc:"to unseal, since the start"`
 	Slots          []SlotInfo `json:"slots"`
 }
 
@@ -100,6 +100,7 @@ func (g *Gate) Status() SealState {
 	defer g.mu.Unlock()
 	out := SealState{
 		Sealed: g.service == nil, Kind: g.file.Strongest(), Recovery: g.file.Has(seal.Recovery), FailedAttempts: g.failed,
+		Slots: []SlotInfo{},
 	}
 	for _, s := range g.file.Status() {
 		out.Slots = append(out.Slots, slotInfo(s))
@@ -110,8 +111,8 @@ func (g *Gate) Status() SealState {
 // UnsealIn is what opens a slot: a kind, and the secret for the kinds that need
 // a person.
 type UnsealIn struct {
-	Kind   string        `json:"kind"`
-	Secret domain.Secret `json:"secret"`
+	Kind   string        `json:"kind" doc:"kind of the slot" schema:"enum=tpm|passphrase|keyfile|recovery"`
+	Secret domain.Secret `json:"secret,omitzero" doc:"what opens it, for the kinds that need a person"`
 }
 
 // Unseal opens the gate for a local user. The event, with the number of failed
