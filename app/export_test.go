@@ -33,3 +33,14 @@ func DecodeIdentity(b []byte) error {
 	var id identity
 	return decodeIdentity(b, &id)
 }
+
+// Health asks whether the server of a data directory answers.
+func Health(ctx context.Context, data string) error {
+	_, err := health(ctx, newClient(socketPath(data), domain.Secret{}))
+	return err
+}
+
+// OwnerHint says whose the data directory must be.
+func OwnerHint(data string, uid, gid int, contained bool) string {
+	return ownerHint(data, uid, gid, contained)
+}

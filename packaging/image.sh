@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Builds an image of each binary in dist/image. Nothing is pulled and nothing is
+# run while building, so it needs no network, no emulator and, with buildah, no
+# service. The image of this machine gets the tags VERSION and latest as well.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+usage="usage: image.sh NAME VERSION ARCH..."
+name=${1:?$usage}
+version=${2:?$usage}
+shift 2
+
+builder=${BUILDER:-}
+if [ -z "$builder" ]; then
+	for b in docker podman buildah; do
+		# A docker without its engine fails here.
+		"$b" version >/dev/null 2>&1 && builder=$b && break
+	done
+fi
+case "$builder" in
+docker) build=(docker build) ;;
+# The OCI format has no place for a health check, so the other one.
+podman) build=(podman build --format docker) ;;
+buildah) build=(buildah bud --isolation chroot --format docker) ;;
+"") echo "none of docker, podman and buildah works here; install one" >&2 && exit 1 ;;
+*) echo "BUILDER=$builder is none of docker, podman and buildah" >&2 && exit 1 ;;
+esac
+
+host=$(go env GOHOSTARCH)
+for arch in "$@"; do
+	tags=(-t "$name:$version-$arch")
+	[ "$arch" != "$host" ] || tags+=(-t "$name:$version" -t "$name:latest")
+	"${build[@]}" --platform "linux/$arch" --build-arg BIN=prebuilt --build-arg "TARGETARCH=$arch" \
+		--build-arg "VERSION=$version" "${tags[@]}" .
+	echo "built ${tags[*]/-t/}"
+done
