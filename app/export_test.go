@@ -44,3 +44,6 @@ func Health(ctx context.Context, data string) error {
 func OwnerHint(data string, uid, gid int, contained bool) string {
 	return ownerHint(data, uid, gid, contained)
 }
+
+// ReadTyped reads a line as a raw terminal gives it.
+var ReadTyped = readTyped
