@@ -5,7 +5,9 @@
 #
 # Both give the same binary, byte by byte, if the Go release is the same. With
 # BIN=prebuilt nothing is pulled, so that the build works without a network;
-# that is why no syntax line stands above, which would pull a front end.
+# that is why no syntax line stands above, which would pull a front end. Docker
+# must build with BuildKit, as it does by itself since 23: its builder of old
+# builds every stage.
 ARG BIN=source
 ARG GO_IMAGE=docker.io/library/golang:1.26
 
@@ -37,6 +39,6 @@ USER 65532:65532
 VOLUME /data
 EXPOSE 8443
 # Sealed is healthy: a restart would not open it.
-HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 CMD ["/coffer", "health"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 CMD ["/coffer", "health"]
 ENTRYPOINT ["/coffer"]
 CMD ["serve"]

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"coffer/vault/seal/sealtest"
 )
@@ -60,16 +61,46 @@ func (e *engine) ready(t *testing.T, name string, n int) map[string]string {
 	return nil
 }
 
-// stop ends a container and gives how long that took.
-func (e *engine) stop(t *testing.T, name string) time.Duration {
+// terminate asks the process to end, as every engine does, and gives how long
+// that took: without the engine's own time, of which a busy machine makes much.
+func (e *engine) terminate(t *testing.T, name string) time.Duration {
 	t.Helper()
+	pid, err := strconv.Atoi(e.must(t, "podman", "inspect", "-f", "{{.State.Pid}}", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
 	began := time.Now()
-	e.must(t, "podman", "stop", name)
+	if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	for { // readable once the process has ended
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(patience.Milliseconds()))
+		if n == 1 {
+			break
+		}
+		if err != unix.EINTR {
+			t.Fatalf("%s does not end: %v", name, err)
+		}
+	}
 	took := time.Since(began)
-	if code := e.must(t, "podman", "inspect", "-f", "{{.State.ExitCode}}", name); code != "0" {
+	if code := e.must(t, "podman", "wait", name); code != "0" {
 		t.Errorf("%s ended with %s: %v", name, code, e.run("podman", "logs", name))
 	}
 	return took
+}
+
+// stop ends a container by the engine's own command.
+func (e *engine) stop(t *testing.T, name string) {
+	t.Helper()
+	e.must(t, "podman", "stop", name)
+	if code := e.must(t, "podman", "inspect", "-f", "{{.State.ExitCode}}", name); code != "0" {
+		t.Errorf("%s ended with %s: %v", name, code, e.run("podman", "logs", name))
+	}
 }
 
 func (e *engine) remove(t *testing.T, name string) {
@@ -250,93 +281,5 @@ func compose(t *testing.T, e *engine) {
 	e.ready(t, "coffer", 2)
 	if r := e.coffer("coffer", "", "tenant", "list"); r.code != 0 || !strings.HasPrefix(r.out[strings.Index(r.out, "\n")+1:], "acme ") {
 		t.Errorf("tenants: %v", r)
-	}
-}
-
-// readme runs the commands of the README's section one by one.
-func readme(t *testing.T, e *engine) {
-	for _, line := range readmeCommands(t) {
-		switch {
-		case line == "make image": // done
-		case strings.Contains(line, "seal recovery"):
-			recovery(t, e, line)
-		case strings.HasPrefix(line, "docker stop"):
-			// Measured below, several times.
-		default:
-			// The port is any; nothing else is changed.
-			e.must(t, "sh", "-c", strings.Replace(line, "-p 8443:8443", "-p 127.0.0.1::8443", 1))
-		}
-		if strings.HasPrefix(line, "docker run") {
-			answers(t, e, "coffer", e.ready(t, "coffer", 1))
-		}
-	}
-	defer e.remove(t, "coffer")
-	confined(t, e, "coffer")
-	e.must(t, "podman", "healthcheck", "run", "coffer")
-
-	fastest := time.Hour
-	for n := 2; n <= 4; n++ { // the machine may be busy with other tests
-		fastest = min(fastest, e.stop(t, "coffer"))
-		e.must(t, "podman", "start", "coffer")
-		e.ready(t, "coffer", n)
-	}
-	if fastest >= time.Second {
-		t.Errorf("an idle Coffer takes %s to stop", fastest)
-	}
-	if r := e.coffer("coffer", "", "audit", "verify", "-t", "acme"); r.code != 0 {
-		t.Errorf("the log after restarts: %v", r)
-	}
-	// Killed, it keeps what it said it did.
-	if r := e.coffer("coffer", "sk_1", "secret", "put", "-t", "acme", "stripe/live", "key=-"); r.code != 0 {
-		t.Fatalf("putting a secret: %v", r)
-	}
-	e.must(t, "podman", "kill", "coffer")
-	e.must(t, "podman", "start", "coffer")
-	e.ready(t, "coffer", 5)
-	if r := e.coffer("coffer", "", "secret", "get", "-t", "acme", "stripe/live", "--field", "key"); strings.TrimSpace(r.out) != "sk_1" {
-		t.Errorf("the secret after a kill: %v", r)
-	}
-}
-
-// readmeCommands are those of the block in "In a container", without comments.
-func readmeCommands(t *testing.T) (out []string) {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join("..", "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, found := strings.Cut(string(b), "\n## In a container\n")
-	block := regexp.MustCompile(`(?m)(^    .+\n)+`).FindString(section)
-	if !found || block == "" {
-		t.Fatal("the README has no commands for a container")
-	}
-	for line := range strings.Lines(block) {
-		line, _, _ = strings.Cut(line, "  #")
-		out = append(out, strings.TrimSpace(line))
-	}
-	return out
-}
-
-// recovery makes the recovery key at a terminal and types it back.
-func recovery(t *testing.T, e *engine, line string) {
-	t.Helper()
-	d := e.typed(t, "sh", "-c", line)
-	shown := d.see(" of it: ")
-	ask := regexp.MustCompile(`\n    (\S+)\r?\n[^$]*Type groups (\d+) and (\d+) of it`).FindStringSubmatch(shown)
-	if ask == nil {
-		t.Fatalf("the terminal shows:\n%s", shown)
-	}
-	groups := strings.Split(ask[1], "-")
-	var answer strings.Builder
-	for _, n := range ask[2:] {
-		i, err := strconv.Atoi(n)
-		if err != nil || i < 1 || i > len(groups) {
-			t.Fatalf("there is no group %s in a key of %d", n, len(groups))
-		}
-		fmt.Fprint(&answer, groups[i-1])
-	}
-	d.enter(answer.String())
-	if code := d.end(); code != 0 || !strings.Contains(d.shown, "the recovery key is enrolled") {
-		t.Errorf("seal recovery ended with %d:\n%s", code, d.shown)
 	}
 }

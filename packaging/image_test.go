@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -26,8 +27,10 @@ func TestImage(t *testing.T) {
 
 	t.Run("binaries are the same everywhere", func(t *testing.T) { sameBinaries(t, e, binaries) })
 	t.Run("from source it is the same binary", func(t *testing.T) { sameFromSource(t, e, tree, binaries) })
+	t.Run("without a builder", func(t *testing.T) { noBuilder(t, e, tree) })
 	t.Run("configuration", func(t *testing.T) { configuration(t, e) })
 	t.Run("holds one file", func(t *testing.T) { contents(t, e) })
+	t.Run("README without a network", func(t *testing.T) { airGap(t, e, tree) })
 	t.Run("README", func(t *testing.T) { readme(t, e) })
 	t.Run("compose", func(t *testing.T) { compose(t, e) })
 	t.Run("bind mount", func(t *testing.T) { bindMount(t, e) })
@@ -94,6 +97,32 @@ func sameFromSource(t *testing.T, e *engine, tree string, want map[string]string
 	e.must(t, "podman", "cp", "from-source:/coffer", e.path("from-source"))
 	if got := hash(t, e.path("from-source")); got != want[runtime.GOARCH] {
 		t.Errorf("the binary built from source is %s, the prebuilt one %s", got, want[runtime.GOARCH])
+	}
+}
+
+// noBuilder says what is missing, instead of building something else.
+func noBuilder(t *testing.T, e *engine, tree string) {
+	script := filepath.Join(tree, "packaging", "image.sh")
+	if r := e.run("env", "BUILDER=nosuch", script, "coffer", "x", "amd64"); r.code == 0 || !strings.Contains(r.err, "BUILDER=nosuch is none of docker, podman and buildah") {
+		t.Errorf("an unknown builder: %v", r)
+	}
+	for _, tool := range []string{"env", "bash", "dirname"} {
+		e.must(t, "sh", "-c", `mkdir -p "$0" && ln -s "$(command -v "$1")" "$0"`, e.path("few"), tool)
+	}
+	if r := e.run("env", "PATH="+e.path("few"), script, "coffer", "x", "amd64"); r.code == 0 || !strings.Contains(r.err, "install one") {
+		t.Errorf("a machine without any builder: %v", r)
+	}
+}
+
+// airGap runs the README's command for a machine without Go or a network.
+func airGap(t *testing.T, e *engine, tree string) {
+	line := regexp.MustCompile(`(?m)^    (docker build .*BIN=prebuilt .*) -t coffer \.$`).FindStringSubmatch(readmeSection(t))
+	if line == nil {
+		t.Fatal("the README does not say how to build of prebuilt binaries")
+	}
+	e.must(t, "sh", "-c", `cd "$0" && BUILDAH_FORMAT=docker `+line[1]+" -t air-gap .", tree)
+	if got := e.must(t, "podman", "image", "inspect", "-f", "{{.Config.User}} {{.HealthCheck.Test}}", "air-gap"); got != "65532:65532 [CMD /coffer health]" {
+		t.Errorf("the image: %s", got)
 	}
 }
 
