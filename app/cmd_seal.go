@@ -7,11 +7,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"coffer/app/actions"
 	"coffer/app/domain"
@@ -239,17 +237,4 @@ func askPassphrase(c *cli.Context, std Stdio, isNew bool) (domain.Secret, error)
 		return newPassphrase(std)
 	}
 	return prompt(std, "Passphrase: ")
-}
-
-// prompt reads a line from the terminal without showing it.
-func prompt(std Stdio, text string) (domain.Secret, error) {
-	f, ok := std.In.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return domain.Secret{}, domain.Errorf(domain.Invalid, "there is no terminal to ask at").
-			WithHint("give a file: --passphrase-file FILE or --recovery-file FILE, - for stdin")
-	}
-	fmt.Fprint(std.Err, text)
-	b, err := term.ReadPassword(int(f.Fd()))
-	fmt.Fprintln(std.Err)
-	return domain.NewSecret(b), err
 }

@@ -76,7 +76,7 @@ type Opened struct {
 
 // OpenForTest opens the appliance of a data directory under a wall clock.
 func OpenForTest(ctx context.Context, data string, wall func() time.Time) (*Opened, error) {
-	cfg := Config{Data: data, Seal: "keyfile", TPM: "/dev/null", AuditSpace: 1 << 30, wall: wall}
+	cfg := Config{Data: data, Seal: "keyfile", TPM: "/dev/null", AuditSpace: 1 << 30, Listen: listenOff, wall: wall}
 	d, err := startDaemon(ctx, cfg, cfg.machine(Stdio{Env: func(string) string { return "" }}), slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return nil, err
@@ -147,3 +147,17 @@ func (o *Opened) Raise(ctx context.Context, kind alerts.Kind, tenant domain.Tena
 	o.a.alerts.Raise(kind, tenant, text)
 	return o.a.alerts.Store(ctx, o.a.db)
 }
+
+// Health asks whether the server of a data directory answers.
+func Health(ctx context.Context, data string) error {
+	_, err := health(ctx, newClient(socketPath(data), domain.Secret{}))
+	return err
+}
+
+// OwnerHint says whose the data directory must be.
+func OwnerHint(data string, uid, gid int, contained bool) string {
+	return ownerHint(data, uid, gid, contained)
+}
+
+// ReadTyped reads a line as a raw terminal gives it.
+var ReadTyped = readTyped
