@@ -9,6 +9,7 @@ import (
 
 	"coffer/app/authn"
 	"coffer/app/authz"
+	"coffer/app/directory"
 	"coffer/app/domain"
 	"coffer/app/store"
 	"coffer/audit"
@@ -31,6 +32,7 @@ type Parts struct {
 	Files *tenants.Pool
 	Seal  *Keyholder
 	Clock Clock
+	Door  Door
 }
 
 // Service performs operations on an unsealed appliance.
@@ -41,6 +43,7 @@ type Service struct {
 	files *tenants.Pool
 	seal  *Keyholder
 	clock Clock
+	door  *door
 
 	creating sync.Mutex // one tenant is created at a time
 	rekeying sync.Mutex // one change of the key table or the root key at a time
@@ -52,7 +55,7 @@ type Service struct {
 // New makes the service, tells the log which tenants there are, and completes
 // what a crash interrupted.
 func New(ctx context.Context, p Parts) (*Service, error) {
-	s := &Service{db: p.DB, vault: p.Vault, log: p.Log, files: p.Files, seal: p.Seal, clock: p.Clock}
+	s := &Service{db: p.DB, vault: p.Vault, log: p.Log, files: p.Files, seal: p.Seal, clock: p.Clock, door: newDoor(p.Door, p.Clock)}
 	if err := s.registerTenants(ctx); err != nil {
 		return nil, err
 	}
@@ -71,9 +74,12 @@ func (s *Service) Socket(ctx context.Context, uid uint32) (authz.Subject, error)
 	return authn.Socket(ctx, s.db, uid, s.clock.Now())
 }
 
-// Bearer says for whom a token stands. A token that does not hold is counted in
-// the log with the source it came from.
+// Bearer says for whom a token or session stands. One that does not hold is
+// counted in the log with the source it came from.
 func (s *Service) Bearer(ctx context.Context, token domain.Secret, source string) (authz.Subject, error) {
+	if authn.IsSession(token) {
+		return s.Session(ctx, token, source)
+	}
 	subject, err := authn.Bearer(ctx, s.db, token, s.clock.Now())
 	if domain.KindOf(err) == domain.Unauthentic {
 		s.log.Unauthenticated(source, "token")
@@ -81,7 +87,16 @@ func (s *Service) Bearer(ctx context.Context, token domain.Secret, source string
 	return subject, err
 }
 
-// holds adds to a person at the socket what the person holds in the tenant that
+// Session says whose session it is, as Bearer does.
+func (s *Service) Session(ctx context.Context, text domain.Secret, source string) (authz.Subject, error) {
+	subject, err := authn.Session(ctx, s.db, text, s.clock.Now())
+	if domain.KindOf(err) == domain.Unauthentic {
+		s.log.Unauthenticated(source, "session")
+	}
+	return subject, err
+}
+
+// holds adds to a person at the socket, or with a session, what the person holds in the tenant that
 // the request names. A token's subject knows that already.
 func (s *Service) holds(ctx context.Context, subject authz.Subject, tenant domain.TenantID) (authz.Subject, error) {
 	if tenant == "" || subject.Token != "" || subject.Principal.Kind != domain.Person {
@@ -168,19 +183,24 @@ func dropMarkers(tx *store.Tx, ids []audit.IntentID) error {
 // clock set ahead can move the trusted time.
 const sweepGrace = 48 * time.Hour
 
-// Sweep removes the records of tokens that ended long ago, a bounded number at a
-// time. They have been refused since they ended.
+// Sweep removes the records of tokens, sessions and links that ended long ago, a
+// bounded number at a time. They have been refused since they ended.
 func (s *Service) Sweep(ctx context.Context) error {
 	before := s.clock.Trusted().Add(-sweepGrace)
 	due := false
 	err := s.db.View(ctx, func(tx *store.Tx) (err error) {
-		due, err = token.AnyExpired(tx, before)
+		if due, err = token.AnyExpired(tx, before); err == nil && !due {
+			due, err = directory.AnyEnded(tx, before)
+		}
 		return err
 	})
 	if err != nil || !due {
 		return err
 	}
 	_, err = s.db.Update(ctx, func(tx *store.Tx) error {
+		if err := directory.SweepEnded(tx, before, 1000); err != nil {
+			return err
+		}
 		_, err := token.Sweep(tx, before, 1000)
 		return err
 	})
