@@ -30,9 +30,15 @@ func serveTemp(tb testing.TB) *running {
 // serveOn runs a Coffer on a data directory under a wall clock until stop.
 func serveOn(tb testing.TB, data string, wall func() time.Time) (r *running, stop func()) {
 	tb.Helper()
+	return serveAt(tb, data, "", wall)
+}
+
+// serveAt is serveOn under an address for browsers.
+func serveAt(tb testing.TB, data, url string, wall func() time.Time) (r *running, stop func()) {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
-	go func() { done <- app.ServeForTest(ctx, data, wall, func() { close(ready) }) }()
+	go func() { done <- app.ServeAtForTest(ctx, data, url, wall, func() { close(ready) }) }()
 	select {
 	case <-ready:
 	case err := <-done:
@@ -57,6 +63,12 @@ type answer struct {
 // do sends a request over the socket; token "" is the local user.
 func (r *running) do(token, method, path string, body any) answer {
 	r.tb.Helper()
+	return r.doWith(token, "", method, path, body)
+}
+
+// doWith is do with a code of the second factor, "" for none.
+func (r *running) doWith(token, code, method, path string, body any) answer {
+	r.tb.Helper()
 	var in io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -74,6 +86,9 @@ func (r *running) do(token, method, path string, body any) answer {
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	if code != "" {
+		req.Header.Set("Coffer-Code", code)
 	}
 	resp, err := r.client.Do(req)
 	if err != nil {

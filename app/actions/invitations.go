@@ -42,7 +42,7 @@ var InvitationCreate = Operation[InviteIn, LinkOut]{
 				Kind: directory.InvitationLink, Tenant: c.permit.Tenant(), Role: domain.Role(in.Role),
 				Note: strings.TrimSpace(in.Note), By: c.who.Subject.Principal.ID,
 			}, directory.InvitationTTL, c.clock.Now())
-			out = linkOut(text, l)
+			out = c.linkOut(text, l)
 			return err
 		})
 		c.detail["invitation"], c.detail["expires"] = out.ID, out.Expires

@@ -15,8 +15,8 @@ import (
 	"coffer/audit"
 )
 
-// codeHeader carries a code of the second factor, for one request.
-const codeHeader = "Coffer-Code"
+// CodeHeader carries a code of the second factor, for one request.
+const CodeHeader = "Coffer-Code"
 
 // API is the native API, a surface of httpd.
 type API struct {
@@ -64,7 +64,7 @@ func answer(c *fiber.Ctx, out any, receipt audit.Receipt, err error) error {
 
 // caller finds out who asks.
 func (a *API) caller(ctx context.Context, c *fiber.Ctx, service *actions.Service, action domain.Action) (actions.Caller, error) {
-	who := actions.Caller{Call: httpd.Call(c), Code: domain.SecretString(c.Get(codeHeader))}
+	who := actions.Caller{Call: httpd.Call(c), Code: domain.SecretString(c.Get(CodeHeader))}
 	info, _ := authz.Lookup(action)
 	var err error
 	uid, local := httpd.Peer(c)
