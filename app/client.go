@@ -18,6 +18,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"coffer/app/api"
+	"coffer/app/directory"
 	"coffer/app/domain"
 	"coffer/app/durable"
 	"coffer/app/httpd"
@@ -33,6 +35,8 @@ type client struct {
 	base    url.URL
 	socket  string // "" over the network
 	token   domain.Secret
+	code    domain.Secret                 // of the second factor
+	askCode func() (domain.Secret, error) // asks a person for one; nil where nobody can be asked
 	http    *http.Client
 	receipt string // of the last answer
 }
@@ -54,14 +58,21 @@ func dial(c *cli.Context, std Stdio) (*client, error) {
 			addr = env
 		}
 	}
+	var cl *client
 	if addr == "" {
-		return newClient(socketPath(data), token), nil
+		cl = newClient(socketPath(data), token)
+	} else {
+		authority := c.String("cacert")
+		if !c.IsSet("cacert") {
+			authority = std.Env("COFFER_CACERT")
+		}
+		if cl, err = newRemoteClient(addr, authority, token); err != nil {
+			return nil, err
+		}
 	}
-	authority := c.String("cacert")
-	if !c.IsSet("cacert") {
-		authority = std.Env("COFFER_CACERT")
-	}
-	return newRemoteClient(addr, authority, token)
+	cl.code = domain.SecretString(c.String("code"))
+	cl.askCode = func() (domain.Secret, error) { return prompt(std, "Code of your second factor: ") }
+	return cl, nil
 }
 
 func newClient(socket string, token domain.Secret) *client {
@@ -141,18 +152,37 @@ func tokenFrom(c *cli.Context, std Stdio) (domain.Secret, error) {
 		return domain.Secret{}, domain.Errorf(domain.Invalid, "reading the token file: %w", err)
 	}
 	t := domain.NewSecret(bytes.TrimSpace(b))
-	if !strings.HasPrefix(string(t.Reveal()), token.Prefix) || bytes.ContainsFunc(t.Reveal(), unsendable) {
+	if !isBearer(string(t.Reveal())) || bytes.ContainsFunc(t.Reveal(), unsendable) {
 		return domain.Secret{}, domain.Fieldf("token-file", "%s holds no token", path)
 	}
 	return t, nil
+}
+
+// isBearer says whether a text can be a token or a session.
+func isBearer(s string) bool {
+	return strings.HasPrefix(s, token.Prefix) || strings.HasPrefix(s, directory.SessionPrefix)
 }
 
 // unsendable are the characters that no header can have (RFC 9110 section 5.5),
 // and blanks, which no token has.
 func unsendable(r rune) bool { return r <= ' ' || r >= 0x7f }
 
-// call sends one request and reads the answer into out. in is nil for none.
+// call sends one request and reads the answer into out. in is nil for none. Where
+// the second factor is wanted and somebody sits at a terminal, it is asked for.
 func (c *client) call(ctx context.Context, method, path string, query url.Values, in, out any) error {
+	err := c.send(ctx, method, path, query, in, out)
+	if domain.KindOf(err) != domain.StepUp || c.code.Len() > 0 || c.askCode == nil {
+		return err
+	}
+	code, askErr := c.askCode()
+	if askErr != nil {
+		return err // nobody is there: what the server said counts
+	}
+	c.code = code
+	return c.send(ctx, method, path, query, in, out)
+}
+
+func (c *client) send(ctx context.Context, method, path string, query url.Values, in, out any) error {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -176,6 +206,12 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 	req.Header.Set("User-Agent", "coffer/"+version())
 	if c.token.Len() > 0 {
 		req.Header.Set("Authorization", "Bearer "+string(c.token.Reveal()))
+	}
+	if c.code.Len() > 0 {
+		if bytes.ContainsFunc(c.code.Reveal(), unsendable) {
+			return domain.Fieldf("code", "not a code")
+		}
+		req.Header.Set(api.CodeHeader, string(c.code.Reveal()))
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

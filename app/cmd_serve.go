@@ -76,7 +76,7 @@ func serve(ctx context.Context, cfg Config, std Stdio, demo, once bool) (err err
 	var demoErr error
 	var walking sync.WaitGroup
 	err = d.run(ctx, func() { // not called if nobody can be answered
-		d.printReady(std)
+		d.printReady(std, d.setupLine(ctx))
 		if !demo {
 			return
 		}
@@ -107,8 +107,9 @@ func newPassphrase(std Stdio) (domain.Secret, error) {
 	return p, err
 }
 
-// printReady prints one block of "name: value" lines.
-func (d *daemon) printReady(std Stdio) {
+// printReady prints one block of "name: value" lines. setup is the line of the
+// first operator's link, "" for none.
+func (d *daemon) printReady(std Stdio, setup string) {
 	state := d.gate.Status()
 	var kinds []string
 	for _, s := range state.Slots {
@@ -130,6 +131,7 @@ func (d *daemon) printReady(std Stdio) {
 	if url := d.net.url(); url != "" {
 		fmt.Fprintf(std.Out, "url: %s\n", url)
 	}
+	fmt.Fprint(std.Out, setup)
 	if print := d.net.fingerprint(); print != "" {
 		fmt.Fprintf(std.Out, "ca-fingerprint: %s\n", print)
 	}

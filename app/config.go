@@ -36,6 +36,7 @@ type Config struct {
 	Names   []string       // further names of this machine; the first is that of printed URLs
 	Proxies []netip.Prefix // proxies that are believed when they say for whom they ask
 
+	url  string           // under which browsers reach Coffer; "" for not at all
 	wall func() time.Time // the wall clock; nil for the machine's
 }
 

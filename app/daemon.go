@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -75,6 +76,9 @@ func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.L
 	}
 	if d.net, err = openNetwork(cfg, log, time.Now); err != nil {
 		return nil, err
+	}
+	if d.cfg.url == "" {
+		d.cfg.url = strings.TrimSuffix(d.net.url(), "/")
 	}
 	if d.clock, err = durable.OpenClock(clockPath(cfg.Data), cfg.wall, nil); err != nil {
 		return nil, damagedPart(err)

@@ -36,6 +36,8 @@ var creations = []struct {
 	{"/api/v1/tenants/acme/workloads", object{"name": "shop", "grants": []string{"sql:analyst"}}},
 	{"/api/v1/tenants/acme/workloads/web/secret-id", object{"uses": 3}},
 	{"/api/v1/tenants/acme/tokens", object{"ttl": "15m"}},
+	{"/api/v1/tenants/acme/invitations", object{"role": "viewer"}},
+	{"/api/v1/setup-link", object{}},
 	{"/api/v1/seal/slots", object{"kind": "passphrase", "secret": "long enough to be one", "name": "spare"}},
 }
 

@@ -31,8 +31,14 @@ func serveTemp(tb testing.TB) *running {
 // serveOn runs a Coffer on a data directory under a wall clock until stop.
 func serveOn(tb testing.TB, data string, wall func() time.Time) (r *running, stop func()) {
 	tb.Helper()
+	return serveAt(tb, data, "", wall)
+}
+
+// serveAt is serveOn under an address for browsers.
+func serveAt(tb testing.TB, data, url string, wall func() time.Time) (r *running, stop func()) {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	r, done := serveIn(ctx, tb, data, wall)
+	r, done := serveIn(ctx, tb, data, url, wall)
 	return r, func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -45,13 +51,13 @@ func serveOn(tb testing.TB, data string, wall func() time.Time) (r *running, sto
 // error then.
 func serveUntilItEnds(tb testing.TB, data string) (r *running, ended <-chan error) {
 	tb.Helper()
-	return serveIn(tb.Context(), tb, data, nil)
+	return serveIn(tb.Context(), tb, data, "", nil)
 }
 
-func serveIn(ctx context.Context, tb testing.TB, data string, wall func() time.Time) (*running, <-chan error) {
+func serveIn(ctx context.Context, tb testing.TB, data, url string, wall func() time.Time) (*running, <-chan error) {
 	tb.Helper()
 	ready, done := make(chan struct{}), make(chan error, 1)
-	go func() { done <- app.ServeForTest(ctx, data, wall, func() { close(ready) }) }()
+	go func() { done <- app.ServeAtForTest(ctx, data, url, wall, func() { close(ready) }) }()
 	select {
 	case <-ready:
 	case err := <-done:
@@ -78,6 +84,16 @@ func (a answer) words() string { return requestID.ReplaceAllString(string(a.body
 func (r *running) do(token, method, path string, body any) answer {
 	r.tb.Helper()
 	return r.doWith(nil, token, method, path, body)
+}
+
+// doWithCode is do with a code of the second factor, "" for none.
+func (r *running) doWithCode(token, code, method, path string, body any) answer {
+	r.tb.Helper()
+	headers := map[string]string{}
+	if code != "" {
+		headers["Coffer-Code"] = code
+	}
+	return r.doWith(headers, token, method, path, body)
 }
 
 // doWith is do with more headers, or others.

@@ -14,7 +14,8 @@ import (
 type Caller struct {
 	Subject authz.Subject
 	Call    audit.Call
-	Once    once.Key // under which the request is done once; zero for none
+	Once    once.Key      // under which the request is done once; zero for none
+	Code    domain.Secret // of the second factor, for this request; empty for none
 }
 
 // Operation is one action with its types. The values are the package's
@@ -26,6 +27,16 @@ type Operation[In, Out any] struct {
 	// creates says that it makes something new each time, so that a client which
 	// does not know whether it was done needs an idempotency key to ask again.
 	creates bool
+
+	// prove finds out from the input itself who asks, where no credential is
+	// needed, or what the caller holds besides. It may keep in the input what act
+	// needs. Who fails it is counted, and causes no event.
+	prove func(ctx context.Context, s *Service, who *Caller, in *In) error
+
+	// answer replaces all that follows, for the one thing that is handed to
+	// anybody who asks, shows nothing and changes nothing: a challenge to sign in
+	// with. An event for each would let anybody fill the log.
+	answer func(ctx context.Context, s *Service, who Caller) (Out, error)
 
 	// ask reads the input: which tenant, which resource, whose. Malformed
 	// input ends here, before anything is decided or logged.
@@ -58,6 +69,15 @@ func (o Operation[In, Out]) Do(ctx context.Context, s *Service, who Caller, in I
 	if err := o.checkKey(who); err != nil {
 		return none, audit.Receipt{}, err
 	}
+	if o.answer != nil {
+		out, err := o.answer(ctx, s, who)
+		return out, audit.Receipt{}, err
+	}
+	if o.prove != nil {
+		if err := o.prove(ctx, s, &who, &in); err != nil {
+			return none, audit.Receipt{}, err
+		}
+	}
 	request, err := o.ask(ctx, s, in)
 	if err != nil {
 		s.countStranger(who.Call.Source, err)
@@ -79,6 +99,9 @@ func (o Operation[In, Out]) Do(ctx context.Context, s *Service, who Caller, in I
 		}
 	}
 	grant, err := s.authorize(ctx, who, request)
+	if err == nil {
+		err = s.checkProof(ctx, who, request)
+	}
 	if err != nil {
 		receipt, err := s.refuse(ctx, who, err)
 		return none, receipt, err

@@ -26,8 +26,8 @@ var sweeps = []struct {
 	{directory.AnyExpiredSecretID, directory.SweepSecretIDs},
 }
 
-// Sweep removes the records of tokens and secret ids that ended long ago, and
-// idempotency keys, a bounded number at a time. They have been refused since they
+// Sweep removes the records of tokens, secret ids, sessions and links that ended
+// long ago, and idempotency keys, a bounded number at a time. They have been refused since they
 // ended.
 func (s *Service) Sweep(ctx context.Context) error {
 	before := s.clock.Trusted().Add(-sweepGrace)
@@ -50,5 +50,22 @@ func (s *Service) Sweep(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := s.sweepPeople(ctx, before); err != nil {
+		return err
+	}
 	return s.sweepKeys(ctx)
+}
+
+// sweepPeople removes sessions and links.
+func (s *Service) sweepPeople(ctx context.Context, before time.Time) error {
+	due := false
+	err := s.db.View(ctx, func(tx *store.Tx) (err error) {
+		due, err = directory.AnyEnded(tx, before)
+		return err
+	})
+	if err != nil || !due {
+		return err
+	}
+	_, err = s.db.Update(ctx, func(tx *store.Tx) error { return directory.SweepEnded(tx, before, sweepMost) })
+	return err
 }

@@ -165,12 +165,13 @@ func problems(problem schema) schema {
 func (r reflector) operation(t *testing.T, rt route, ids map[string]bool) schema {
 	op := schema{"operationId": operationID(t, rt, ids), "security": []schema{{"token": []string{}}, {"session": []string{}}}}
 	audited := headerRefs("Coffer-Audit", "X-Request-Id")
-	if info, known := authz.Lookup(rt.Action); known {
+	info, known := authz.Lookup(rt.Action)
+	if known {
 		describe(op, rt, info)
 	} else {
 		op["summary"], op["tags"] = "this document", []string{"openapi"}
 	}
-	if rt.Action == "" || anonymous[rt.Action] {
+	if rt.Action == "" || info.Stranger || rt.Action == authz.SealStatus || rt.Action == authz.SealUnseal {
 		op["security"] = []schema{}
 	}
 	if rt.Action == "" {
@@ -218,6 +219,9 @@ func describe(op schema, rt route, info authz.Info) {
 	}
 	if info.Cap != "" {
 		op["x-coffer-capability"] = info.Cap
+	}
+	if info.StepUp {
+		op["x-coffer-step-up"] = true
 	}
 	if other, known := authz.Lookup(rt.also); known {
 		op["description"] = fmt.Sprintf("By its input it may be the action %s instead: %s; roles %v, capability %v.", other.Action, other.Meaning, other.Roles, other.Cap)

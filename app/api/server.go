@@ -10,10 +10,14 @@ import (
 
 	"coffer/app/actions"
 	"coffer/app/authz"
+	"coffer/app/directory"
 	"coffer/app/domain"
 	"coffer/app/httpd"
 	"coffer/audit"
 )
+
+// CodeHeader carries a code of the second factor, for one request.
+const CodeHeader = "Coffer-Code"
 
 // API is the native API, a surface of httpd.
 type API struct {
@@ -95,26 +99,27 @@ func answer(c *fiber.Ctx, out any, receipt audit.Receipt, err error) error {
 	return c.JSON(out)
 }
 
-// anonymous are the actions before which nobody is asked who they are.
-var anonymous = map[domain.Action]bool{authz.SealStatus: true, authz.SealUnseal: true, authz.WorkloadLogin: true}
-
 // caller finds out who asks.
 func (a *API) caller(ctx context.Context, c *fiber.Ctx, service *actions.Service, action domain.Action) (actions.Caller, error) {
-	who := actions.Caller{Call: httpd.Call(c)}
+	who := actions.Caller{Call: httpd.Call(c), Code: domain.SecretString(c.Get(CodeHeader))}
+	info, _ := authz.Lookup(action)
 	var err error
 	uid, local := httpd.Peer(c)
 	header := c.Get(fiber.HeaderAuthorization)
 	text, bearer := strings.CutPrefix(header, "Bearer ")
 	switch {
-	case anonymous[action]:
-		who.Subject, who.Call.Auth = authz.Subject{Principal: domain.Principal{Kind: domain.Nobody, ID: "login"}}, "approle"
+	case info.Stranger: // what is in the request itself proves something, or nothing does
+		who.Subject = authz.Subject{Principal: domain.Principal{Kind: domain.Nobody, ID: "stranger"}}
 	case bearer:
 		who.Call.Auth = "token"
+		if strings.HasPrefix(text, directory.SessionPrefix) {
+			who.Call.Auth = "session"
+		}
 		who.Subject, err = service.Bearer(ctx, domain.SecretString(text), who.Call.Source)
 	case header != "":
 		service.Stranger(who.Call.Source, "no bearer token")
 		err = domain.Errorf(domain.Unauthentic, "the Authorization header is not a bearer token").
-			WithHint("send: Authorization: Bearer cft_…")
+			WithHint("send: Authorization: Bearer cft_…, or cfu_… of a session")
 	case local:
 		who.Call.Auth = "socket"
 		who.Subject, err = service.Socket(ctx, uid)

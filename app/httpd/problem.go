@@ -24,6 +24,7 @@ var statuses = map[domain.Kind]int{
 	domain.Limit:       fiber.StatusTooManyRequests,
 	domain.Tampered:    fiber.StatusInternalServerError,
 	domain.Unauthentic: fiber.StatusUnauthorized,
+	domain.StepUp:      fiber.StatusForbidden,
 }
 
 // StatusOf is the status code of a kind.
