@@ -111,7 +111,7 @@ func noTrace(t *testing.T, data string, keys []string, answers []answer) {
 			}
 		}
 	}
-	if len(secrets) != 3 {
+	if len(secrets) < 3 {
 		t.Fatalf("%d secrets were shown", len(secrets))
 	}
 	err := filepath.WalkDir(data, func(path string, d fs.DirEntry, err error) error {
