@@ -29,7 +29,7 @@ func freshKey() string { return domain.NewID("") }
 // creations are the routes that take a key, with an input that works once.
 var creations = []struct {
 	path string
-	in   object
+	in   any // nil for no body
 }{
 	{"/api/v1/tenants", object{"id": "globex", "name": "Globex"}},
 	{"/api/v1/tenants/acme/members", object{"name": "bob", "role": "viewer"}},
@@ -37,7 +37,7 @@ var creations = []struct {
 	{"/api/v1/tenants/acme/workloads/web/secret-id", object{"uses": 3}},
 	{"/api/v1/tenants/acme/tokens", object{"ttl": "15m"}},
 	{"/api/v1/tenants/acme/invitations", object{"role": "viewer"}},
-	{"/api/v1/setup-link", object{}},
+	{"/api/v1/setup-link", nil},
 	{"/api/v1/seal/slots", object{"kind": "passphrase", "secret": "long enough to be one", "name": "spare"}},
 }
 
