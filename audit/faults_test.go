@@ -194,7 +194,7 @@ func TestSegmentLost(t *testing.T) {
 // The last batch of all can be the one that fails. The alarm is raised all the
 // same, before Close returns.
 func TestLastBatchFails(t *testing.T) {
-	for range 100 {
+	for range 20 {
 		var a alarms
 		d := &disk{after: 1 << 30}
 		o := smallOptions(t.TempDir())
