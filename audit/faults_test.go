@@ -3,11 +3,11 @@ package audit_test
 import (
 	"errors"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
 
-	"coffer/app/authz"
 	"coffer/app/domain"
 	"coffer/audit"
 	"coffer/audit/wal"
@@ -194,24 +194,32 @@ func TestSegmentLost(t *testing.T) {
 // The last batch of all can be the one that fails. The alarm is raised all the
 // same, before Close returns.
 func TestLastBatchFails(t *testing.T) {
-	for range 100 {
+	for range 3 {
 		var a alarms
 		d := &disk{after: 1 << 30}
 		o := smallOptions(t.TempDir())
 		o.Alarm = a.raise
 		l := open(t, audit.WithFiles(o, d))
 		register(t, l, "acme")
-		p := begin(t, l, grant(t, "acme", authz.SecretPut, "x"))
-		_, err := p.Intent(background, nil)
-		must(t, err)
-		d.fail(func(d *disk) { d.write, d.after = syscall.EIO, 0 })
-		_, err = p.Finish(background, audit.OK, nil) // its outcome is not waited for
-		must(t, err)
-		if err := l.Close(background); err == nil {
+		g := readGrant(t, "acme")
+		var open []*audit.Permit
+		for range 3_000 { // Close hears of the failure before all of them do
+			open = append(open, begin(t, l, g))
+		}
+		closed := make(chan error, 1)
+		d.fail(func(d *disk) { // holds the first batch up, so that the second one has all the others
+			go func() { closed <- l.Close(background) }()
+			for l.OpenPermits() > 0 {
+				runtime.Gosched()
+			}
+			d.write, d.after = syscall.EIO, 1
+		})
+		if err := <-closed; err == nil {
 			t.Fatal("closed as if nothing had happened")
 		}
 		if n := a.count(audit.WriteFailed, ""); n != 1 {
 			t.Fatalf("%d alarms", n)
 		}
+		runtime.KeepAlive(open)
 	}
 }
