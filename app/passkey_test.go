@@ -9,8 +9,9 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
-	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -307,22 +308,36 @@ func TestPasskeyRefusals(t *testing.T) {
 	}
 }
 
-// TestPasskeyChallengesAreBounded: an outsider who asks for challenges is slowed
-// down, and causes no event.
-func TestPasskeyChallengesAreBounded(t *testing.T) {
-	p := servePeopleAt(t, passkeyOrigin)
-	slowed := 0
-	for range 60 {
-		a := p.do("", "POST", signInKey+"/begin", nil)
-		if a.receipt != "" {
-			t.Fatal("a challenge is an event")
-		}
-		if a.status == http.StatusTooManyRequests {
-			slowed++
+// TestPasskeyChallengesLockNobodyOut: however many an outsider asks for, they
+// cause no event and push nobody's out; a handle that was changed is none.
+func TestPasskeyChallengesLockNobodyOut(t *testing.T) {
+	p, _, key := withPasskey(t)
+	c := p.begin("", signInKey)
+	for range 500 {
+		if a := p.do("", "POST", signInKey+"/begin", nil); a.status != 200 || a.receipt != "" {
+			t.Fatalf("%d, receipt %q", a.status, a.receipt)
 		}
 	}
-	if slowed < 20 {
-		t.Errorf("only %d of 60 were slowed down", slowed)
+	response := key.get(c)
+	for _, handle := range []string{"", c.Handle + "A", "A" + c.Handle[1:], c.Handle[:len(c.Handle)-1], p.begin("", signInKey).Handle} {
+		bad := c
+		bad.Handle = handle
+		if a := p.finish("", signInKey, bad, response, nil); a.status != 401 {
+			t.Errorf("the handle %.10q: %d %s", handle, a.status, a.body)
+		}
+	}
+	var in atomic.Int32
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			if p.finish("", signInKey, c, response, nil).status == 200 {
+				in.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if in.Load() != 1 {
+		t.Errorf("one answer let %d in", in.Load())
 	}
 }
 
