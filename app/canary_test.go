@@ -114,7 +114,7 @@ func (w *watched) serve(args ...string) {
 // ended keeps what a server said that has ended.
 func (w *watched) ended() {
 	w.outputs = append(w.outputs,
-		output{"the server's stdout", w.daemon.out.String(), nil}, output{"the server's log", w.daemon.errors(), nil})
+		output{"the server's stdout", w.daemon.out.String(), []string{"setup link"}}, output{"the server's log", w.daemon.errors(), nil})
 	w.files()
 }
 
@@ -269,6 +269,7 @@ func TestCanaries(t *testing.T) {
 	w.tokens()
 	w.workloads()
 	w.people()
+	w.accounts()
 	w.malformed()
 	w.readLogs()
 	w.files() // while it runs
