@@ -258,7 +258,7 @@ var PasswordChange = Operation[PasswordChangeIn, Nothing]{
 			if err := directory.PutAccount(tx, a); err != nil {
 				return err
 			}
-			c.detail["sessions_ended"], err = directory.EndSessions(tx, me, c.who.Subject.Session)
+			c.detail["sessions_ended"], err = directory.EndSessions(tx, me, c.who.Subject.Session, c.clock.Now())
 			return err
 		})
 	},

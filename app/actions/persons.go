@@ -219,7 +219,7 @@ func (c *call) recoverPerson(tx *store.Tx, p directory.Person, noted map[domain.
 		}
 		tokens += n
 	}
-	sessions, err := directory.Disarm(tx, p.ID)
+	sessions, err := directory.Disarm(tx, p.ID, now)
 	if err != nil {
 		return LinkOut{}, err
 	}

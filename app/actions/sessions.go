@@ -135,7 +135,7 @@ var SessionEndAll = Operation[Nothing, SessionsEnded]{
 	ask:    askNothing,
 	act: func(ctx context.Context, c *call, _ Nothing) (out SessionsEnded, err error) {
 		err = c.change(ctx, func(tx *store.Tx) error {
-			out.Sessions, err = directory.EndSessions(tx, c.who.Subject.Principal.ID, "")
+			out.Sessions, err = directory.EndSessions(tx, c.who.Subject.Principal.ID, "", c.clock.Now())
 			return err
 		})
 		c.detail["sessions"] = out.Sessions

@@ -131,7 +131,7 @@ var TenantCreate = Operation[TenantCreateIn, TenantCreated]{
 	creates: true,
 	ask: func(_ context.Context, _ *Service, in TenantCreateIn) (authz.Request, error) {
 		p, err := in.plan()
-		return authz.Request{Resource: string(p.record.ID)}, err
+		return authz.Request{Resource: string(p.record.ID), Lets: in.Workload != nil}, err
 	},
 	act: func(ctx context.Context, c *call, in TenantCreateIn) (TenantCreated, error) {
 		if err := c.seal.TenantsAllowed(); err != nil {

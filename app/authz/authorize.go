@@ -43,6 +43,7 @@ type Request struct {
 	Tenant   domain.TenantID // as parsed; it need not exist
 	Resource string          // path, prefix, name: see Info.Resource
 	OwnedBy  string          // principal that owns the resource, for Info.Own
+	Lets     bool            // it makes credentials besides, and asks for the proof that those do
 }
 
 // Grant says that one subject may do one action on one resource. The zero

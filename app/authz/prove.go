@@ -22,7 +22,7 @@ func Prove(s Subject, r Request, factor bool, now time.Time) error {
 			WithHint("set one up first: an app that shows codes, or a passkey")}
 	}
 	asked := s.Session != "" || info.Always && s.AtSocket() && factor
-	if !info.StepUp || !asked || now.Before(s.Fresh) {
+	if !info.StepUp && !r.Lets || !asked || now.Before(s.Fresh) {
 		return nil
 	}
 	return &Denied{Subject: s, Request: r, err: domain.Errorf(domain.StepUp, "%s wants your second factor", r.Action).

@@ -140,7 +140,7 @@ func Operators(tx *store.Tx) (out []string, err error) {
 // Disarm takes everything from a person that proves to be that person: password,
 // second factors, recovery codes, sessions, device marks and links to recover.
 // Roles stay.
-func Disarm(tx *store.Tx, person string) (sessions int, err error) {
+func Disarm(tx *store.Tx, person string, now time.Time) (sessions int, err error) {
 	a, err := FindAccount(tx, person)
 	if err != nil {
 		return 0, err
@@ -156,7 +156,7 @@ func Disarm(tx *store.Tx, person string) (sessions int, err error) {
 	if err := removeLinks(tx, "", func(l Link) bool { return l.Kind == RecoverLink && l.Person == person }); err != nil {
 		return 0, err
 	}
-	return EndSessions(tx, person, "")
+	return EndSessions(tx, person, "", now)
 }
 
 // of joins a person's id with what is the person's.

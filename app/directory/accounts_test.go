@@ -90,7 +90,7 @@ func TestSessionsAgainstModel(t *testing.T) {
 			"end all": func(r *rapid.T) {
 				person := rapid.SampledFrom(people).Draw(r, "person")
 				must(t, change(t, db, func(tx *store.Tx) error {
-					_, err := directory.EndSessions(tx, person, "")
+					_, err := directory.EndSessions(tx, person, "", now)
 					return err
 				}))
 				for _, h := range all {
@@ -230,7 +230,7 @@ func TestDisarm(t *testing.T) {
 		must(t, err)
 		link, _, err := directory.AddLink(tx, directory.Link{Kind: directory.RecoverLink, Person: "p_1"}, time.Hour, start)
 		must(t, err)
-		n, err := directory.Disarm(tx, "p_1")
+		n, err := directory.Disarm(tx, "p_1", start)
 		must(t, err)
 		a, err := directory.FindAccount(tx, "p_1")
 		must(t, err)

@@ -125,14 +125,16 @@ func EndSession(tx *store.Tx, s Session) error {
 }
 
 // EndSessions ends all sessions of a person but one ("" for none), and says how
-// many there were.
-func EndSessions(tx *store.Tx, person, but string) (n int, err error) {
+// many live ones there were.
+func EndSessions(tx *store.Tx, person, but string, now time.Time) (n int, err error) {
 	all, err := scan[Session](tx, bucketSessions, of(person, ""))
 	for _, s := range all {
 		if s.Accessor == but {
 			continue
 		}
-		n++
+		if s.Live(now) {
+			n++
+		}
 		if err := EndSession(tx, s); err != nil {
 			return n, err
 		}
