@@ -1,0 +1,2 @@
+// What every page of Coffer runs.
+export {};
