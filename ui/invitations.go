@@ -1,0 +1,28 @@
+package ui
+
+import "coffer/app/actions"
+
+// invitations are those that wait to be taken up.
+func (r *request) invitations() (rows []invitationRow, err error) {
+	out, err := do(r, actions.InvitationList, actions.InvitationListIn{Tenant: string(r.tenant)})
+	for _, i := range out.Invitations {
+		rows = append(rows, invitationRow{ID: i.ID, Role: i.Role, Note: i.Note, By: i.By, Created: i.Created, Expires: i.Expires})
+	}
+	return rows, err
+}
+
+func (u *UI) invite(r *request) error {
+	out, err := do(r, actions.InvitationCreate, actions.InviteIn{Tenant: string(r.tenant), Role: r.text("role"), Note: r.text("note")})
+	if err != nil {
+		return r.memberDone("invite", "", err)
+	}
+	return r.membersPage(form{}, &linkMade{
+		// In the fragment: it is sent to no server, and stands in no log.
+		URL: u.opts.URL + "/join#" + string(out.Token.Reveal()), For: r.text("role"), Expires: out.Expires,
+	})
+}
+
+func (u *UI) inviteRevoke(r *request) error {
+	_, err := do(r, actions.InvitationRevoke, actions.InvitationRef{Tenant: string(r.tenant), ID: r.text("id")})
+	return r.memberDone("invite", "invite-revoked", err)
+}
