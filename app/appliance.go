@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"coffer/app/actions"
+	"coffer/app/alerts"
 	"coffer/app/domain"
 	"coffer/app/durable"
 	"coffer/app/store"
@@ -31,12 +32,13 @@ type appliance struct {
 	journal *audit.Log
 	files   *tenants.Pool
 	service *actions.Service
+	alerts  *alerts.Inbox
 }
 
 // openAppliance opens everything with the root key, which it takes over, and
 // completes what a crash interrupted. Nothing is served before it returns.
 func openAppliance(ctx context.Context, cfg Config, m actions.Machine, file *seal.File, root domain.Secret, clock *durable.Clock, log *slog.Logger) (_ *appliance, err error) {
-	a := &appliance{cfg: cfg, log: log, clock: clock, holder: actions.NewKeyholder(file, root, m, clock.Now)}
+	a := &appliance{cfg: cfg, log: log, clock: clock, holder: actions.NewKeyholder(file, root, m, clock.Now), alerts: alerts.NewInbox(clock.Now)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
@@ -67,7 +69,9 @@ func openAppliance(ctx context.Context, cfg Config, m actions.Machine, file *sea
 	if err := a.reportClock(ctx); err != nil {
 		return nil, err
 	}
-	if a.files, err = tenants.Open(tenants.Options{Dir: tenantsDir(cfg.Data), Keys: a.vault, Alarm: a.fileAlarm}); err != nil {
+	if a.files, err = tenants.Open(tenants.Options{
+		Dir: tenantsDir(cfg.Data), Keys: a.vault, Alarm: a.fileAlarm, Quota: a.quota,
+	}); err != nil {
 		return nil, err
 	}
 	a.service, err = actions.New(ctx, actions.Parts{
@@ -135,12 +139,24 @@ func (a *appliance) openJournal(ctx context.Context) error {
 func (a *appliance) alarm(al audit.Alarm) {
 	a.log.LogAttrs(context.Background(), slog.LevelError, "audit alarm",
 		slog.String("kind", string(al.Kind)), slog.String("tenant", string(al.Tenant)), slog.String("text", al.Text))
+	a.alerts.Raise(alerts.Kind(al.Kind), al.Tenant, al.Text)
+}
+
+// quota is how large a tenant's file may become.
+func (a *appliance) quota(ctx context.Context, id domain.TenantID) (q tenants.Quota, err error) {
+	err = a.db.View(ctx, func(tx *store.Tx) error {
+		r, err := tenants.Find(tx, id)
+		q = r.Quota
+		return err
+	})
+	return q, err
 }
 
 // fileAlarm reports a tenant's file that does not authenticate, in the tenant's
 // own log too.
 func (a *appliance) fileAlarm(id domain.TenantID, text string) {
 	a.log.LogAttrs(context.Background(), slog.LevelError, "tenant file alarm", slog.String("tenant", string(id)), slog.String("text", text))
+	a.alerts.Raise(alerts.File, id, text)
 	if _, err := a.journal.Note(context.Background(), id, "alarm.file", audit.Detail{"text": text}); err != nil {
 		a.log.LogAttrs(context.Background(), slog.LevelError, "recording the alarm", slog.String("error", err.Error()))
 	}
@@ -151,11 +167,20 @@ func (a *appliance) fileAlarm(id domain.TenantID, text string) {
 func (a *appliance) reportClock(ctx context.Context) error {
 	for _, step := range a.clock.Steps() {
 		a.log.LogAttrs(ctx, slog.LevelWarn, "the clock jumped", slog.Duration("by", step.Jump), slog.Bool("at_boot", step.AtBoot))
+		a.alerts.Raise(alerts.Clock, "", clockText(step))
 		if _, err := a.journal.NoteClock(ctx, record.ClockJump{At: step.At.UnixNano(), Jump: int64(step.Jump), AtBoot: step.AtBoot}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// clockText says how the clock jumped.
+func clockText(s durable.Step) string {
+	if s.AtBoot {
+		return fmt.Sprintf("since the last time that was seen before the start, the clock moved by %v: Coffer was stopped so long, or the clock jumped", s.Jump.Round(time.Second))
+	}
+	return fmt.Sprintf("the clock jumped by %v", s.Jump.Round(time.Second))
 }
 
 // How often the clock is looked at, and expired tokens are swept.
@@ -185,8 +210,19 @@ func (a *appliance) watch(ctx context.Context) error {
 		case <-sweep.C:
 			if err := a.service.Sweep(ctx); err != nil && ctx.Err() == nil {
 				a.log.LogAttrs(ctx, slog.LevelError, "sweeping expired tokens", slog.String("error", err.Error()))
+				a.alerts.Raise(alerts.Sweep, "", "what expired could not be removed: "+err.Error())
 			}
+		case <-a.alerts.News():
+			a.storeAlerts(ctx)
 		}
+	}
+}
+
+// storeAlerts puts what was raised into the control store. What cannot be stored
+// stands in the operator's log, and is tried again with the next one.
+func (a *appliance) storeAlerts(ctx context.Context) {
+	if err := a.alerts.Store(ctx, a.db); err != nil && ctx.Err() == nil {
+		a.log.LogAttrs(ctx, slog.LevelError, "storing alerts", slog.String("error", err.Error()))
 	}
 }
 
@@ -201,6 +237,7 @@ func (a *appliance) close(ctx context.Context) error {
 		errs = append(errs, a.journal.Close(ctx))
 	}
 	if a.db != nil {
+		a.storeAlerts(ctx) // the last ones came while the log was closed
 		errs = append(errs, a.db.Close())
 	}
 	if a.vault != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"coffer/app/actions"
 	"coffer/app/domain"
 )
 
@@ -140,6 +142,20 @@ func ask[Out any](r *run, method, path string, query url.Values, in any, text fu
 		return err
 	}
 	return r.show(out, func(w io.Writer) { text(w, out) })
+}
+
+// pages asks for every page of a list. take keeps one and gives its cursor.
+func pages[Out any](r *run, path string, take func(page Out) (next string)) error {
+	for after := ""; ; {
+		var page Out
+		q := queryOf("after", after, "limit", strconv.Itoa(actions.MaxPage))
+		if err := r.client.call(r.Context.Context, http.MethodGet, path, q, nil, &page); err != nil {
+			return err
+		}
+		if after = take(page); after == "" {
+			return nil
+		}
+	}
 }
 
 // say prints a message for people: to stderr, so that stdout stays data.

@@ -101,7 +101,7 @@ func newRoot(std Stdio) *cli.App {
 			newServeCommand(std), newUnsealCommand(std), newSealCommand(std),
 			newTenantCommand(std), newMemberCommand(std), newBreakGlassCommand(std),
 			newSecretCommand(std), newWorkloadCommand(std), newTokenCommand(std),
-			newSQLCommand(std), newAuditCommand(std),
+			newSQLCommand(std), newAuditCommand(std), newAlertCommand(std),
 			newRoleCommand(std), newActionCommand(std),
 			newDoctorCommand(std), newConfigCommand(std), newVersionCommand(std),
 		},

@@ -17,13 +17,15 @@ var inputs = map[string]struct {
 	query string
 	body  any
 }{
-	"POST /api/v1/seal/unseal":                               {body: object{"kind": "recovery", "secret": "x"}},
-	"POST /api/v1/seal/slots":                                {body: object{"kind": "passphrase", "secret": "long enough to be one", "name": "p"}},
-	"POST /api/v1/seal/recovery/confirm":                     {body: object{"characters": "x"}},
-	"POST /api/v1/login/workload":                            {body: object{"role_id": "w_x", "secret_id": "x"}},
-	"POST /api/v1/token/lookup":                              {body: object{"token": "x"}},
-	"POST /api/v1/token/revoke":                              {body: object{"token": "x"}},
-	"POST /api/v1/tenants":                                   {body: object{"id": "initech", "name": "Initech"}},
+	"POST /api/v1/seal/unseal":           {body: object{"kind": "recovery", "secret": "x"}},
+	"POST /api/v1/seal/slots":            {body: object{"kind": "passphrase", "secret": "long enough to be one", "name": "p"}},
+	"POST /api/v1/seal/recovery/confirm": {body: object{"characters": "x"}},
+	"POST /api/v1/login/workload":        {body: object{"role_id": "w_x", "secret_id": "x"}},
+	"POST /api/v1/token/lookup":          {body: object{"token": "x"}},
+	"POST /api/v1/token/revoke":          {body: object{"token": "x"}},
+	"POST /api/v1/tenants": {body: object{
+		"id": "initech", "name": "Initech", "retention_days": 30, "workload": object{"name": "shop", "grants": []string{"sql:analyst"}}, "token": object{},
+	}},
 	"DELETE /api/v1/tenants/:tenant":                         {query: "confirm=:tenant"},
 	"POST /api/v1/tenants/:tenant/break-glass":               {body: object{"reason": "the walk"}},
 	"POST /api/v1/tenants/:tenant/members":                   {body: object{"name": "alice", "role": "viewer"}},
@@ -44,7 +46,7 @@ var inputs = map[string]struct {
 var onSocketOnly = map[domain.Action]bool{authz.SealStatus: true, authz.SealUnseal: true}
 
 func (r *running) walk(token, tenant string, route httpd.Route) answer {
-	path := strings.NewReplacer(":tenant", tenant, ":name", "shop", ":accessor", "ta_none", ":slot", "none").Replace(route.Path)
+	path := strings.NewReplacer(":tenant", tenant, ":name", "shop", ":accessor", "ta_none", ":slot", "none", ":id", "al_none").Replace(route.Path)
 	in := inputs[route.Method+" "+route.Path]
 	if in.query != "" {
 		path += "?" + strings.ReplaceAll(in.query, ":tenant", tenant)

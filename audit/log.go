@@ -123,6 +123,7 @@ type tenantLog struct {
 	known    bool            // registered
 	pub      record.State    // what is durable
 	used     int64           // bytes of the journal
+	last     int64           // wall clock of the last record; 0 if only an older segment says it
 	lowSpace bool            // an alarm about the share was raised
 }
 

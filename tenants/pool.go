@@ -42,7 +42,9 @@ type Options struct {
 	Keys     PageKeys
 	MaxConns int          // 0: as many as the process may have, at most MaxConns
 	Limits   guard.Limits // of one statement
-	Alarm    func(id domain.TenantID, text string)
+	// Quota says how large a tenant's file may become; nil means the default.
+	Quota func(ctx context.Context, id domain.TenantID) (Quota, error)
+	Alarm func(id domain.TenantID, text string)
 }
 
 // Pool keeps the tenants' files open, a bounded number at a time. It is safe for
@@ -50,13 +52,14 @@ type Options struct {
 type Pool struct {
 	opts Options
 
-	mu     sync.Mutex
-	files  map[domain.TenantID]*file
-	barred map[domain.TenantID]bool
-	held   map[domain.TenantID]int // kept closed for a while, see hold
-	conns  int                     // open or being opened
-	tick   uint64                  // orders files by their last use
-	closed bool
+	mu      sync.Mutex
+	files   map[domain.TenantID]*file
+	barred  map[domain.TenantID]bool
+	held    map[domain.TenantID]int  // kept closed for a while, see hold
+	damaged map[domain.TenantID]bool // could not be opened, which was said
+	conns   int                      // open or being opened
+	tick    uint64                   // orders files by their last use
+	closed  bool
 }
 
 // Open makes a pool. No file is opened yet.
@@ -79,7 +82,10 @@ func Open(o Options) (*Pool, error) {
 	if o.Alarm == nil {
 		o.Alarm = func(domain.TenantID, string) {}
 	}
-	return &Pool{opts: o, files: map[domain.TenantID]*file{}, barred: map[domain.TenantID]bool{}, held: map[domain.TenantID]int{}}, nil
+	if o.Quota == nil {
+		o.Quota = func(context.Context, domain.TenantID) (Quota, error) { return Quota{}, nil }
+	}
+	return &Pool{opts: o, files: map[domain.TenantID]*file{}, barred: map[domain.TenantID]bool{}, held: map[domain.TenantID]int{}, damaged: map[domain.TenantID]bool{}}, nil
 }
 
 func (p *Pool) dir(id domain.TenantID) string  { return filepath.Join(p.opts.Dir, string(id)) }
@@ -138,10 +144,18 @@ func (p *Pool) openFirst(ctx context.Context, permit *audit.Permit, f *file) (*f
 	}
 	err := f.err
 	p.mu.Lock()
+	// Every request tries again: one alarm for each file is enough.
+	raise := domain.KindOf(err) == domain.Tampered && !p.damaged[f.id]
+	if raise {
+		p.damaged[f.id] = true
+	}
 	f.closing = true
 	delete(p.files, f.id)
 	close(f.gone)
 	p.mu.Unlock()
+	if raise {
+		p.opts.Alarm(f.id, err.Error())
+	}
 	p.release(f)
 	return nil, err
 }

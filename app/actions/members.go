@@ -148,16 +148,22 @@ var MemberRemove = Operation[MemberIn, Removed]{
 	},
 }
 
-// MemberListOut is a tenant's members, by name.
+// MemberListOut is a page of a tenant's members, by name; Next is the cursor of
+// the one after it.
 type MemberListOut struct {
 	Members []MemberInfo `json:"members"`
+	Next    string       `json:"next,omitempty"`
 }
 
+// place is where a member stands in the list: a name is followed by a space, which
+// none has, so that the order is that of the names.
+func (m MemberInfo) place() string { return m.Name + " " + m.Person }
+
 // MemberList lists the members.
-var MemberList = Operation[TenantRef, MemberListOut]{
+var MemberList = Operation[TenantPage, MemberListOut]{
 	action: authz.MemberList,
-	ask:    askTenant,
-	act: func(ctx context.Context, c *call, _ TenantRef) (MemberListOut, error) {
+	ask:    askTenantPage,
+	act: func(ctx context.Context, c *call, in TenantPage) (MemberListOut, error) {
 		out := MemberListOut{Members: []MemberInfo{}}
 		err := c.db.View(ctx, func(tx *store.Tx) error {
 			members, err := directory.Members(tx, c.permit.Tenant(), c.clock.Now())
@@ -167,11 +173,15 @@ var MemberList = Operation[TenantRef, MemberListOut]{
 					return err
 				}
 				p.ID = m.Person
-				out.Members = append(out.Members, memberInfo(p, m, m.Since))
+				if info := memberInfo(p, m, m.Since); info.place() > in.After {
+					out.Members = append(out.Members, info)
+				}
 			}
 			return err
 		})
-		slices.SortFunc(out.Members, func(a, b MemberInfo) int { return strings.Compare(a.Name, b.Name) })
+		slices.SortFunc(out.Members, func(a, b MemberInfo) int { return strings.Compare(a.place(), b.place()) })
+		out.Members, out.Next = cut(out.Members, in.size(), MemberInfo.place)
+		c.detail["count"] = len(out.Members)
 		return out, err
 	},
 }

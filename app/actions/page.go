@@ -1,8 +1,10 @@
 package actions
 
 import (
+	"context"
 	"strconv"
 
+	"coffer/app/authz"
 	"coffer/app/domain"
 )
 
@@ -48,4 +50,27 @@ func parseCursor(s string) (uint64, error) {
 		return 0, domain.Fieldf("after", "not a cursor: use the \"next\" of the page before")
 	}
 	return seq, nil
+}
+
+// TenantPage asks for a part of a list of a tenant.
+type TenantPage struct {
+	Tenant string `path:"tenant" json:"-"`
+	Page
+}
+
+func askTenantPage(_ context.Context, _ *Service, in TenantPage) (authz.Request, error) {
+	tenant, err := domain.ParseTenantID(in.Tenant)
+	if err == nil {
+		err = in.Page.check()
+	}
+	return authz.Request{Tenant: tenant}, err
+}
+
+// cut gives the first of at most limit+1 entries, and the cursor of the next page:
+// the name of the last one that is shown, "" if it is the last page.
+func cut[T any](list []T, limit int, name func(T) string) ([]T, string) {
+	if len(list) <= limit {
+		return list, ""
+	}
+	return list[:limit], name(list[limit-1])
 }

@@ -30,6 +30,9 @@ func (s *Service) recover(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := s.noteAllCreated(ctx); err != nil {
+		return err
+	}
 	if err := s.finishDestructions(ctx); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"coffer/app/authz"
 	"coffer/app/domain"
 	"coffer/app/store"
+	"coffer/tenants"
 	"coffer/vault"
 )
 
@@ -64,6 +65,11 @@ var SecretPut = Operation[SecretPutIn, SecretVersion]{
 			return SecretVersion{}, err
 		}
 		return c.changeSecret(ctx, func(coffer *vault.Coffer, tx *store.Tx) (vault.Version, error) {
+			r, err := tenants.Find(tx, c.permit.Tenant())
+			if err != nil {
+				return vault.Version{}, err
+			}
+			coffer.Bound(r.Quota.WithDefaults().Secrets)
 			return coffer.Put(tx, value, in.CAS, c.clock.Now().UTC())
 		})
 	},

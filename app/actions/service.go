@@ -14,7 +14,6 @@ import (
 	"coffer/audit"
 	"coffer/tenants"
 	"coffer/vault"
-	"coffer/vault/token"
 )
 
 // Clock is the time by which things end: it never runs backwards.
@@ -41,6 +40,8 @@ type Service struct {
 	files *tenants.Pool
 	seal  *Keyholder
 	clock Clock
+
+	overviews overviews
 
 	creating sync.Mutex // one tenant is created at a time
 	rekeying sync.Mutex // one change of the key table or the root key at a time
@@ -162,27 +163,4 @@ func dropMarkers(tx *store.Tx, ids []audit.IntentID) error {
 		}
 	}
 	return nil
-}
-
-// sweepGrace is how long an expired token's record is kept: longer than what a
-// clock set ahead can move the trusted time.
-const sweepGrace = 48 * time.Hour
-
-// Sweep removes the records of tokens that ended long ago, a bounded number at a
-// time. They have been refused since they ended.
-func (s *Service) Sweep(ctx context.Context) error {
-	before := s.clock.Trusted().Add(-sweepGrace)
-	due := false
-	err := s.db.View(ctx, func(tx *store.Tx) (err error) {
-		due, err = token.AnyExpired(tx, before)
-		return err
-	})
-	if err != nil || !due {
-		return err
-	}
-	_, err = s.db.Update(ctx, func(tx *store.Tx) error {
-		_, err := token.Sweep(tx, before, 1000)
-		return err
-	})
-	return err
 }

@@ -276,23 +276,28 @@ func askTenant(_ context.Context, _ *Service, in TenantRef) (authz.Request, erro
 	return authz.Request{Tenant: tenant}, err
 }
 
-// TokenListOut is a tenant's live tokens.
+// TokenListOut is a page of a tenant's live tokens; Next is the cursor of the one
+// after it.
 type TokenListOut struct {
 	Tokens []TokenInfo `json:"tokens"`
+	Next   string      `json:"next,omitempty"`
 }
 
-// TokenList lists live tokens; some roles see their own only.
-var TokenList = Operation[TenantRef, TokenListOut]{
+// TokenList lists live tokens by accessor; some roles see their own only.
+var TokenList = Operation[TenantPage, TokenListOut]{
 	action: authz.TokenList,
-	ask:    askTenant,
-	act: func(ctx context.Context, c *call, _ TenantRef) (TokenListOut, error) {
+	ask:    askTenantPage,
+	act: func(ctx context.Context, c *call, in TenantPage) (TokenListOut, error) {
 		out := TokenListOut{Tokens: []TokenInfo{}}
 		err := c.db.View(ctx, func(tx *store.Tx) error {
-			all, err := token.List(tx, c.permit.Tenant(), c.clock.Now())
-			for _, t := range all {
-				if !c.permit.Grant().OwnOnly() || ownerOf(t) == c.who.Subject.Principal.ID {
-					out.Tokens = append(out.Tokens, infoOf(t))
-				}
+			mine := func(t token.Token) bool {
+				return !c.permit.Grant().OwnOnly() || ownerOf(t) == c.who.Subject.Principal.ID
+			}
+			limit := in.size()
+			page, err := token.Page(tx, c.permit.Tenant(), c.clock.Now(), in.After, limit+1, mine)
+			page, out.Next = cut(page, limit, func(t token.Token) string { return t.Accessor })
+			for _, t := range page {
+				out.Tokens = append(out.Tokens, infoOf(t))
 			}
 			return err
 		})

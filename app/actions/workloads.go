@@ -168,23 +168,27 @@ type WorkloadInfo struct {
 	Created      time.Time          `json:"created"`
 }
 
-// WorkloadListOut is a tenant's workloads.
+// WorkloadListOut is a page of a tenant's workloads; Next is the cursor of the one
+// after it.
 type WorkloadListOut struct {
 	Workloads []WorkloadInfo `json:"workloads"`
+	Next      string         `json:"next,omitempty"`
 }
 
-// WorkloadList lists workloads; some roles see their own only.
-var WorkloadList = Operation[TenantRef, WorkloadListOut]{
+// WorkloadList lists workloads by role id; some roles see their own only.
+var WorkloadList = Operation[TenantPage, WorkloadListOut]{
 	action: authz.WorkloadList,
-	ask:    askTenant,
-	act: func(ctx context.Context, c *call, _ TenantRef) (WorkloadListOut, error) {
+	ask:    askTenantPage,
+	act: func(ctx context.Context, c *call, in TenantPage) (WorkloadListOut, error) {
 		out := WorkloadListOut{Workloads: []WorkloadInfo{}}
 		err := c.db.View(ctx, func(tx *store.Tx) error {
-			all, err := directory.Workloads(tx, c.permit.Tenant())
-			for _, w := range all {
-				if c.permit.Grant().OwnOnly() && w.CreatedBy != c.who.Subject.Principal.ID {
-					continue
-				}
+			mine := func(w directory.Workload) bool {
+				return !c.permit.Grant().OwnOnly() || w.CreatedBy == c.who.Subject.Principal.ID
+			}
+			limit := in.size()
+			page, err := directory.WorkloadPage(tx, c.permit.Tenant(), in.After, limit+1, mine)
+			page, out.Next = cut(page, limit, func(w directory.Workload) string { return w.ID })
+			for _, w := range page {
 				out.Workloads = append(out.Workloads, WorkloadInfo{
 					Name: w.Name, RoleID: w.ID, Capabilities: w.Capabilities,
 					TokenTTL: Duration(w.TokenTTL), CreatedBy: w.CreatedBy, Created: w.Created,

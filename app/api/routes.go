@@ -39,6 +39,10 @@ func (a *API) Routes() []httpd.Route {
 		on(a, get, v1+"/audit", actions.AuditSystem),
 		on(a, post, v1+"/audit/verify", actions.AuditVerifySystem),
 
+		on(a, get, v1+"/alerts", actions.AlertList),
+		on(a, post, v1+"/alerts/:id/ack", actions.AlertAck),
+		on(a, get, v1+"/mine", actions.TenantMine),
+
 		on(a, post, v1+"/login/workload", actions.WorkloadLogin),
 		on(a, post, v1+"/token/lookup", actions.TokenLookup),
 		on(a, post, v1+"/token/revoke", actions.TokenDiscard),
@@ -50,6 +54,7 @@ func (a *API) Routes() []httpd.Route {
 		on(a, post, tenant+"/suspend", actions.TenantSuspend),
 		on(a, post, tenant+"/resume", actions.TenantResume),
 		on(a, post, tenant+"/break-glass", actions.BreakGlass),
+		on(a, get, tenant+"/alerts", actions.AlertTenant),
 
 		on(a, get, tenant+"/members", actions.MemberList),
 		on(a, post, tenant+"/members", actions.MemberAdd),

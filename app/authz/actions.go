@@ -46,6 +46,7 @@ const (
 	TenantSuspend domain.Action = "tenant.suspend"
 	TenantResume  domain.Action = "tenant.resume"
 	TenantDestroy domain.Action = "tenant.destroy"
+	TenantMine    domain.Action = "tenant.mine"
 	MemberAdd     domain.Action = "member.add"
 	MemberList    domain.Action = "member.list"
 	MemberRole    domain.Action = "member.role"
@@ -78,6 +79,10 @@ const (
 	AuditRead   domain.Action = "audit.read"
 	AuditVerify domain.Action = "audit.verify"
 	AuditSystem domain.Action = "audit.system"
+
+	AlertList   domain.Action = "alert.list"
+	AlertTenant domain.Action = "alert.tenant"
+	AlertAck    domain.Action = "alert.ack"
 )
 
 var (
@@ -109,6 +114,7 @@ var table = []Info{
 	{Action: TenantSuspend, Scope: Tenant, Changes: true, Roles: operator, Meaning: "close a tenant for everybody until it is resumed"},
 	{Action: TenantResume, Scope: Tenant, Changes: true, Roles: operator, Meaning: "open a suspended tenant again"},
 	{Action: TenantDestroy, Scope: Tenant, Changes: true, Roles: operator, Meaning: "destroy a tenant's keys, then its data; its log stays"},
+	{Action: TenantMine, Scope: Open, Meaning: "see the tenants in which one is a member, an operator or auditor all, with their ages and numbers"},
 
 	{Action: MemberAdd, Scope: Tenant, Changes: true, Roles: owner, Meaning: "make a person a member"},
 	{Action: MemberList, Scope: Tenant, Roles: owner, Meaning: "list the members"},
@@ -142,6 +148,10 @@ var table = []Info{
 	{Action: AuditRead, Scope: Tenant, Roles: auditors, Own: operator, Meaning: "read the tenant's log"},
 	{Action: AuditVerify, Scope: Tenant, Roles: auditors, Meaning: "verify the tenant's log from its first record"},
 	{Action: AuditSystem, Scope: Appliance, Roles: []domain.Role{domain.Operator, domain.Auditor}, Meaning: "read and verify the appliance's own log"},
+
+	{Action: AlertList, Scope: Appliance, Roles: []domain.Role{domain.Operator, domain.Auditor}, Meaning: "list what somebody should look at on the appliance and in its tenants"},
+	{Action: AlertTenant, Scope: Tenant, Roles: append([]domain.Role{domain.Operator}, auditors...), Meaning: "list what somebody should look at in one tenant"},
+	{Action: AlertAck, Scope: Appliance, Changes: true, Roles: operator, Meaning: "say that an alert was looked at", Resource: "alert"},
 }
 
 var byAction = func() map[domain.Action]Info {

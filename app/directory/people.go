@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 	"time"
@@ -98,6 +99,26 @@ func Membership(tx *store.Tx, tenant domain.TenantID, person string, now time.Ti
 func Members(tx *store.Tx, tenant domain.TenantID, now time.Time) ([]Member, error) {
 	all, err := scan[Member](tx, bucketMembers, within(tenant, ""))
 	return slices.DeleteFunc(all, func(m Member) bool { return !m.Live(now) }), err
+}
+
+// BreakGlasses lists the memberships that operators opened by breaking the glass
+// and that hold, in one tenant or, for "", in all, by tenant.
+func BreakGlasses(tx *store.Tx, tenant domain.TenantID, now time.Time) (out []Member, err error) {
+	var prefix []byte
+	if tenant != "" {
+		prefix = within(tenant, "")
+	}
+	err = tx.Scan(bucketMembers, prefix, nil, func(_, value []byte) error {
+		if !bytes.Contains(value, []byte(`"expires":`)) { // nearly all: they need not be decoded
+			return nil
+		}
+		m, err := decode[Member](value)
+		if err == nil && m.Expires != nil && m.Live(now) {
+			out = append(out, m)
+		}
+		return err
+	})
+	return out, err
 }
 
 // SetMember makes a person a member or changes the role, but never takes the

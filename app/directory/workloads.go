@@ -73,6 +73,23 @@ func Workloads(tx *store.Tx, tenant domain.TenantID) ([]Workload, error) {
 	return scan[Workload](tx, bucketWorkloads, within(tenant, ""))
 }
 
+// WorkloadPage lists the tenant's workloads that keep picks, by id, from the one
+// after the id `after` on, at most limit of them.
+func WorkloadPage(tx *store.Tx, tenant domain.TenantID, after string, limit int, keep func(Workload) bool) ([]Workload, error) {
+	var out []Workload
+	err := tx.Scan(bucketWorkloads, within(tenant, ""), within(tenant, after), func(_, value []byte) error {
+		w, err := decode[Workload](value)
+		if err != nil || !keep(w) {
+			return err
+		}
+		if out = append(out, w); len(out) >= limit {
+			return store.ErrStop
+		}
+		return nil
+	})
+	return out, err
+}
+
 // WorkloadByID finds a workload of a tenant.
 func WorkloadByID(tx *store.Tx, tenant domain.TenantID, id string) (Workload, bool, error) {
 	return load[Workload](tx, bucketWorkloads, within(tenant, id))
