@@ -55,7 +55,7 @@ func (r *request) accountPage(f form) error {
 	}
 	v := accountView{
 		base: r.base("Your account"), form: f, Name: out.Name, Appliance: out.Appliance, TOTP: out.TOTP,
-		CodesLeft: out.RecoveryCodesLeft, CanPass: r.ui.opts.Passkeys,
+		CodesLeft: out.RecoveryCodesLeft, CanPass: r.passkeys(),
 	}
 	for _, p := range out.Passkeys {
 		v.Passkeys = append(v.Passkeys, passkeyRow{p.ID, p.Name, p.Created})

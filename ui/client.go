@@ -18,6 +18,7 @@ type clientView struct {
 	Changed  time.Time
 	Closed   bool // suspended
 	Gone     bool // destroyed, or about to be
+	Doors    []door
 	Snippets []snippet
 	Member   bool
 	May      struct{ Suspend, Resume, Destroy, BreakGlass, Log bool }
@@ -34,6 +35,7 @@ func (r *request) clientPage(f form) error {
 		base: r.base(out.Name), form: f, Name: out.Name, State: stateOf(string(out.State)), Created: out.Created, Changed: out.Changed,
 		Closed: out.State == "suspended", Gone: out.State == "destroying" || out.State == "destroyed", Member: r.me.Role() != "",
 	}
+	v.Doors = v.doors()
 	v.Snippets = r.ui.snippets(out.ID, "", "", "")
 	v.May.Suspend = r.me.May(authz.TenantSuspend) && out.State == "active"
 	v.May.Resume = r.me.May(authz.TenantResume) && v.Closed
@@ -41,6 +43,29 @@ func (r *request) clientPage(f form) error {
 	v.May.BreakGlass = r.me.May(authz.BreakGlass) && !v.Member && out.State == "active"
 	v.May.Log = r.me.May(authz.AuditRead)
 	return r.render(f.status(), "client", v)
+}
+
+// door is a way on from the first page.
+type door struct{ Text, Href, About string }
+
+// doorWords say what one finds behind the tabs.
+var doorWords = map[string]string{
+	"Secrets":     "Paths and ages. Values are shown on request, once.",
+	"Tokens":      "Who can come in right now, and until when.",
+	"Workloads":   "The client’s programs, and what each one can do.",
+	"People":      "Members, their roles, and who is invited.",
+	"SQL console": "The client’s own database. Reads only, unless you say so.",
+	"Timeline":    "Everything that was done here, and a proof that it stands.",
+}
+
+// doors are the tabs but for the first, with what is behind them.
+func (b base) doors() (out []door) {
+	for _, tab := range b.Tabs {
+		if about := doorWords[tab.Text]; about != "" {
+			out = append(out, door{tab.Text, tab.Href, about})
+		}
+	}
+	return out
 }
 
 // onClient runs an operation of a form of the client's page, and shows the page

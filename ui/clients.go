@@ -26,7 +26,7 @@ type clientRow struct {
 	Name      string
 	State     status
 	Role      domain.Role
-	LastEvent time.Time
+	LastEvent *time.Time
 	Oldest    *time.Time // the oldest credential that is still used
 	OldestBad bool       // it is older than it should be
 	Tokens    int

@@ -9,6 +9,7 @@
 // types, a session in a cookie that no other site can send, a check of where
 // every unsafe request comes from (origin.go), and no address that changes
 // anything when it is merely opened. A secret is in the answer to the POST that
-// asked for it and nowhere else: never in an address, a cookie or a form that is
-// sent back.
+// asked for it and nowhere else: never in an address, and not in a form that is
+// shown again. (The token of a link that somebody is taking up is in the form that
+// takes it up.)
 package ui

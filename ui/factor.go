@@ -33,7 +33,7 @@ func (v factorView) Groups() string {
 func (u *UI) factor(r *request) error { return r.factorPage(factorView{}) }
 
 func (r *request) factorPage(v factorView) error {
-	v.base, v.First, v.CanPass = r.base("Set up your second factor"), r.who.Subject.Limited, r.ui.opts.Passkeys
+	v.base, v.First, v.CanPass = r.base("Set up your second factor"), r.who.Subject.Limited, r.passkeys()
 	return r.render(v.status(), "factor", v)
 }
 

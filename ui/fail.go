@@ -24,6 +24,12 @@ type failView struct {
 	Home    string // where to go on
 }
 
+// bounceView is the page that asks for itself again, from this site.
+type bounceView struct {
+	base
+	To string
+}
+
 // Fail answers a request that ended with an error: by leading to the page that
 // helps, or with one that says what happened.
 func (u *UI) Fail(c *fiber.Ctx, err error) error {
@@ -31,6 +37,9 @@ func (u *UI) Fail(c *fiber.Ctx, err error) error {
 	switch {
 	case errors.Is(err, errSignIn):
 		return u.lead(c, loginPath(backTo(c)))
+	case errors.Is(err, errCameFromElsewhere):
+		r := u.failed(c)
+		return r.show("bounce", bounceView{base: r.base("One moment"), To: backTo(c)})
 	case errors.Is(err, errEnrol):
 		return u.lead(c, "/account/second-factor")
 	}
@@ -82,7 +91,7 @@ func (u *UI) lead(c *fiber.Ctx, path string) error {
 // headOf says in a few words what happened.
 func headOf(p httpd.Problem) string {
 	switch domain.ParseKind(p.Kind) {
-	case domain.Denied:
+	case domain.Denied, domain.StepUp:
 		return "Not allowed"
 	case domain.NotFound:
 		return "Nothing here"

@@ -23,7 +23,7 @@ type form struct {
 // secretFields are fields that are never sent back to the browser.
 var secretFields = map[string]bool{
 	"password": true, "old": true, "new": true, "again": true, "code": true, "token": true,
-	"value": true, "json": true, "secret": true, "characters": true, "passkey": true,
+	"value": true, "json": true, "secret": true, "characters": true, "group1": true, "group2": true, "passkey": true,
 }
 
 // refused makes the form of a page that says what is wrong. An error that is not

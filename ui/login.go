@@ -21,7 +21,7 @@ func (u *UI) login(r *request) error { return r.loginPage(form{}, localPath(r.qu
 
 func (r *request) loginPage(f form, next string) error {
 	now := r.ui.opts.Now().UTC()
-	v := loginView{base: r.base("Sign in"), form: f, Next: next, Passkeys: r.ui.opts.Passkeys, Clock: now}
+	v := loginView{base: r.base("Sign in"), form: f, Next: next, Passkeys: r.passkeys(), Clock: now}
 	status := 200
 	if f.Bad() {
 		status = 401

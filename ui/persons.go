@@ -1,6 +1,8 @@
 package ui
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"coffer/app/actions"
@@ -70,4 +72,22 @@ func (u *UI) setupLinkMake(r *request) error {
 		return r.personsPage(f, nil)
 	}
 	return r.personsPage(form{}, &linkMade{URL: u.opts.URL + "/setup#" + string(out.Token.Reveal()), For: "operator", Expires: out.Expires})
+}
+
+func (r *request) personRoleIn() actions.PersonRoleIn {
+	return actions.PersonRoleIn{Name: r.text("name"), Roles: r.form["role"]}
+}
+
+func (r *request) personRow(p actions.PersonInfo) personRow {
+	row := personRow{ID: p.Person, Name: p.Name, Appliance: p.Appliance, Seen: p.SignedIn, Me: p.Person == r.who.Subject.Principal.ID}
+	row.Operator, row.Auditor = slices.Contains(p.Appliance, domain.Operator), slices.Contains(p.Appliance, domain.Auditor)
+	var factors []string
+	if p.TOTP {
+		factors = append(factors, "app")
+	}
+	if p.Passkeys > 0 {
+		factors = append(factors, plural(p.Passkeys, "passkey"))
+	}
+	row.Factors = strings.Join(factors, ", ")
+	return row
 }

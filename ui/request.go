@@ -89,6 +89,11 @@ func (r *request) open() (err error) {
 	return err
 }
 
+// passkeys says whether passkeys work under the name of this appliance.
+func (r *request) passkeys() bool {
+	return (r.service != nil || r.open() == nil) && r.service.Passkeys() == nil
+}
+
 // signedIn finds out who asks by the session's cookie.
 func (r *request) signedIn() error {
 	if err := r.open(); err != nil {
@@ -96,6 +101,9 @@ func (r *request) signedIn() error {
 	}
 	text := r.ui.cookie(r.Ctx, sessionCookie)
 	if text.Len() == 0 {
+		if r.Method() == get && r.Get("Sec-Fetch-Site") == "cross-site" {
+			return errCameFromElsewhere
+		}
 		return errSignIn
 	}
 	if err := r.know(text); err != nil {
@@ -136,6 +144,9 @@ var forLimited = map[string]bool{
 // Errors that lead to another page.
 var (
 	errSignIn = domain.Errorf(domain.Unauthentic, "sign in first")
+	// Another site's link comes without the cookie: the page asks for itself again.
+	errCameFromElsewhere = domain.Errorf(domain.Unauthentic, "another site led here")
+
 	errEnrol  = domain.Errorf(domain.Denied, "this account has no second factor yet")
 	errNoPage = domain.Errorf(domain.NotFound, "there is nothing at this address").WithHint("go back to the clients, or look at how the address is written")
 )

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"errors"
 	"maps"
 	"slices"
 
@@ -38,6 +39,7 @@ const (
 var againLabels = map[string]string{
 	"old": "Your password now", "new": "The new password", "again": "The new password again",
 	"secret": "Passphrase", "characters": "The two groups of the recovery key", "code": "Code of the new device",
+	"group1": "First group of the recovery key", "group2": "Second group of the recovery key",
 }
 
 // withProof runs the handler of a form. With a code the second factor is proven
@@ -81,12 +83,12 @@ func (r *request) prove() error {
 // askProof answers with the page that asks for the second factor.
 func (r *request) askProof(wrong error) error {
 	v := proofView{
-		Action: r.Path(), Words: proofWords[r.Route().Path], Back: refererPath(r.Ctx), Passkeys: r.ui.opts.Passkeys,
+		Action: r.Path(), Words: proofWords[r.Route().Path], Back: refererPath(r.Ctx), Passkeys: r.passkeys(),
 		form: form{Which: "proof"},
 	}
 	if wrong != nil {
 		p, ok := problem(wrong)
-		if !ok {
+		if !ok && (!errors.As(wrong, &p) || p.Kind != domain.Denied) {
 			return wrong
 		}
 		v.form = form{Which: "proof", Msg: sentenceOf(p), Hint: domain.HintOf(wrong), Wrong: proofCode}

@@ -23,6 +23,7 @@ type timelineView struct {
 	MayCheck bool
 	Verified *verifiedView
 	Newest   uint64
+	Oldest   uint64
 }
 
 // filter is what the events are narrowed to.
@@ -122,7 +123,7 @@ func (r *request) timelinePage(v timelineView) error {
 		return err
 	}
 	if n := len(out.Events); n > 0 {
-		v.Newest = out.Events[n-1].Seq
+		v.Oldest, v.Newest = out.Events[0].Seq, out.Events[n-1].Seq
 	}
 	if !v.Filter.Any() && !v.System {
 		v.Live = liveAddress(r.tenant, v.Newest, v.Newest)
@@ -263,3 +264,24 @@ func (r *request) verifyPage(system bool) error {
 	}
 	return r.timelinePage(v)
 }
+
+// Earlier is the address of the events before those of an unfiltered page: the
+// records of a log are numbered without a gap.
+func (v timelineView) Earlier() string {
+	f := v.Filter
+	f.After = ""
+	if f.Any() || v.Oldest == 0 {
+		return ""
+	}
+	after := uint64(0)
+	if v.Oldest > shownEvents {
+		after = v.Oldest - shownEvents - 1
+	}
+	if after == 0 {
+		return v.where() + "?from=" + url.QueryEscape(theBeginning)
+	}
+	return v.where() + "?after=" + strconv.FormatUint(after, 10)
+}
+
+// theBeginning is before every record.
+const theBeginning = "2000-01-01"

@@ -13,12 +13,11 @@ import (
 
 // Options say how the pages are reached.
 type Options struct {
-	Plain    bool             // served without TLS, on a loopback address only: cookies cannot be Secure
-	URL      string           // where the appliance is, for what is copied from pages: https://coffer.example:8443
-	CA       Authority        // the appliance's own certificate authority, nil if it brings its certificate along
-	Passkeys bool             // the host name and certificate allow passkeys
-	Version  string           //
-	Now      func() time.Time // nil means time.Now
+	Plain   bool             // served without TLS, on a loopback address only: cookies cannot be Secure
+	URL     string           // where the appliance is, for what is copied from pages: https://coffer.example:8443
+	CA      Authority        // the appliance's own certificate authority, nil if it was given a certificate
+	Version string           // shown on every page
+	Now     func() time.Time // nil means time.Now
 }
 
 // Authority is the certificate authority that browsers are asked to trust.

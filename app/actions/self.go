@@ -91,7 +91,7 @@ func (s *Service) Names(ctx context.Context, tenant domain.TenantID, ids []strin
 		for _, full := range ids {
 			kind, id, _ := strings.Cut(full, ":")
 			switch {
-			case names[full] != "":
+			case id == "" || names[full] != "":
 			case kind == string(domain.Person):
 				p, found, err := directory.PersonByID(tx, id)
 				if err != nil {
