@@ -23,9 +23,9 @@ var layers = map[string]int{
 	"app/authn":   4,
 	"app/actions": 5,
 	"app/httpd":   6,
-	"app/api":     7,
-	"app":         8,
-	"":            9,
+	"app/api":     7, "ui": 7,
+	"app": 8,
+	"":    9,
 }
 
 // owners says which packages may import a third party, tests aside.
@@ -35,11 +35,14 @@ var owners = map[string][]string{
 	"github.com/tink-crypto":      {"vault"},
 	"modernc.org":                 {"tenants/cryptvfs", "tenants/sqlite"},
 	"github.com/urfave/cli":       {"app"},
-	"github.com/gofiber/fiber":    {"app/httpd", "app/api"},
+	"github.com/gofiber/fiber":    {"app/httpd", "app/api", "ui"},
 	"github.com/valyala/fasthttp": {"app/httpd"},
-	"golang.org/x/crypto":         {"vault/seal"},
+	"golang.org/x/crypto":         {"vault/seal", "app/authn"},
+	"github.com/go-webauthn":      {"app/authn"},
+	"github.com/pquerna/otp":      {"app/authn"},
 	"golang.org/x/sync":           {"app"},
 	"golang.org/x/term":           {"app"},
+	"rsc.io/qr":                   {"ui"},
 	"golang.org/x/sys":            {"app/durable", "app/store", "vault/seal", "audit", "audit/wal"},
 	"unsafe":                      {"tenants/cryptvfs", "tenants/sqlite"},
 	"math/rand":                   nil,
@@ -56,7 +59,7 @@ var calls = map[string][]string{
 	"os.Rename":       {"app/durable", "app/store"}, // the store swaps files under its own lock
 	"authz.ForSystem": {"app/actions"},
 	".Reveal": {
-		"app", "app/authn", "app/directory", "app/domain", "vault", "vault/seal", "vault/token", "audit",
+		"app", "app/authn", "app/directory", "app/domain", "vault", "vault/seal", "vault/token", "audit", "ui",
 	},
 }
 

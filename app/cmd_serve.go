@@ -61,7 +61,7 @@ func serve(ctx context.Context, cfg Config, std Stdio, demo, once bool) (err err
 	var demoErr error
 	var walking sync.WaitGroup
 	err = d.run(ctx, func() { // not called if nobody can be answered
-		d.printReady(std)
+		d.printReady(std, d.setupLine(ctx))
 		if !demo {
 			return
 		}
@@ -92,8 +92,9 @@ func newPassphrase(std Stdio) (domain.Secret, error) {
 	return p, err
 }
 
-// printReady prints one block of "name: value" lines.
-func (d *daemon) printReady(std Stdio) {
+// printReady prints one block of "name: value" lines. setup is the line of the
+// first operator's link, "" for none.
+func (d *daemon) printReady(std Stdio, setup string) {
 	state := d.gate.Status()
 	var kinds []string
 	for _, s := range state.Slots {
@@ -112,5 +113,5 @@ func (d *daemon) printReady(std Stdio) {
 		fmt.Fprintln(std.Err, "notice: there is no recovery key yet; make one: coffer seal recovery")
 	}
 	// The block is last: who waits for it has all that was said before.
-	fmt.Fprintf(std.Out, "socket: %s\nseal: %s\ndata: %s\nversion: %s\n", socketPath(d.cfg.Data), sealed, d.cfg.Data, version())
+	fmt.Fprintf(std.Out, "%ssocket: %s\nseal: %s\ndata: %s\nversion: %s\n", setup, socketPath(d.cfg.Data), sealed, d.cfg.Data, version())
 }

@@ -25,6 +25,7 @@ type Config struct {
 	PassphraseFile string // a file with the passphrase
 	AuditSpace     int64  // bytes that the audit log may take
 
+	url  string           // under which browsers reach Coffer; "" for not at all
 	wall func() time.Time // the wall clock; nil for the machine's
 }
 

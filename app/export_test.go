@@ -113,4 +113,3 @@ func (o *Opened) Raise(ctx context.Context, kind alerts.Kind, tenant domain.Tena
 	o.a.alerts.Raise(kind, tenant, text)
 	return o.a.alerts.Store(ctx, o.a.db)
 }
-

@@ -45,6 +45,7 @@ var exitCodes = map[domain.Kind]int{
 	domain.Limit:       exitFailed,
 	domain.Tampered:    exitTampered,
 	domain.Unauthentic: exitDenied,
+	domain.StepUp:      exitDenied,
 }
 
 // Main runs the program with its arguments (the first is its name) and gives the

@@ -40,13 +40,37 @@ var inputs = map[string]struct {
 	"POST /api/v1/tenants/:tenant/workloads/:name/secret-id": {body: object{}},
 	"POST /api/v1/tenants/:tenant/tokens":                    {body: object{}},
 	"POST /api/v1/tenants/:tenant/sql":                       {body: object{"sql": "SELECT 1"}},
+	"POST /api/v1/tenants/:tenant/invitations":               {body: object{"role": "viewer"}},
+	"POST /api/v1/links/show":                                {body: object{"token": "cfi_x"}},
+	"POST /api/v1/links/accept":                              {body: object{"token": "cfi_x", "name": "mallory", "password": "correct horse battery"}},
+	"POST /api/v1/links/join":                                {body: object{"token": "cfi_x"}},
+	"POST /api/v1/sessions":                                  {body: object{"name": "mallory", "password": "correct horse battery"}},
+	"POST /api/v1/sessions/issue":                            {body: object{}},
+	"POST /api/v1/sessions/passkey":                          {body: object{"handle": "ch_x", "response": object{}}},
+	"POST /api/v1/sessions/step-up":                          {body: object{"code": "000000"}},
+	"POST /api/v1/sessions/step-up/passkey":                  {body: object{"handle": "ch_x", "response": object{}}},
+	"POST /api/v1/account/totp":                              {body: object{"code": "000000"}},
+	"POST /api/v1/account/passkeys":                          {body: object{"handle": "ch_x", "name": "key", "response": object{}}},
+	"POST /api/v1/account/password":                          {body: object{"old": "x", "new": "correct horse battery"}},
+	"PATCH /api/v1/people/:name":                             {body: object{"roles": []string{}}},
 }
 
 // onSocketOnly are routes that judge the peer and not a token.
 var onSocketOnly = map[domain.Action]bool{authz.SealStatus: true, authz.SealUnseal: true}
 
 func (r *running) walk(token, tenant string, route httpd.Route) answer {
-	path := strings.NewReplacer(":tenant", tenant, ":name", "shop", ":accessor", "ta_none", ":slot", "none", ":id", "al_none").Replace(route.Path)
+	id := "li_none"
+	if strings.Contains(route.Path, "passkeys") {
+		id = "pk_none"
+	}
+	if strings.Contains(route.Path, "alerts") {
+		id = "al_none"
+	}
+	accessor := "ta_none"
+	if strings.Contains(route.Path, "sessions") {
+		accessor = "us_none"
+	}
+	path := strings.NewReplacer(":tenant", tenant, ":name", "shop", ":accessor", accessor, ":slot", "none", ":id", id).Replace(route.Path)
 	in := inputs[route.Method+" "+route.Path]
 	if in.query != "" {
 		path += "?" + strings.ReplaceAll(in.query, ":tenant", tenant)

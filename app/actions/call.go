@@ -46,7 +46,7 @@ func (c *call) open(ctx context.Context) error {
 // outlastsBreakGlass are the actions whose effect would outlive a membership
 // that an operator opened by breaking the glass.
 var outlastsBreakGlass = map[domain.Action]bool{
-	authz.MemberAdd: true, authz.MemberRole: true, authz.MemberRemove: true,
+	authz.MemberAdd: true, authz.MemberRole: true, authz.MemberRemove: true, authz.InvitationCreate: true,
 	authz.WorkloadCreate: true, authz.WorkloadSecretID: true, authz.WorkloadRemove: true,
 }
 
@@ -79,6 +79,7 @@ func (c *call) checkStill(tx *store.Tx) error {
 var worksWhileClosed = map[domain.Action]bool{
 	authz.TenantShow: true, authz.TenantSuspend: true, authz.TenantResume: true, authz.TenantDestroy: true,
 	authz.AuditRead: true, authz.AuditVerify: true, authz.MemberList: true, authz.AlertTenant: true,
+	authz.InvitationList: true, authz.InvitationRevoke: true,
 	authz.TokenList: true, authz.TokenRevoke: true, authz.TokenDiscard: true, authz.TokenLookup: true,
 }
 

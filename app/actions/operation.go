@@ -13,6 +13,7 @@ import (
 type Caller struct {
 	Subject authz.Subject
 	Call    audit.Call
+	Code    domain.Secret // of the second factor, for this request; empty for none
 }
 
 // Operation is one action with its types. The values are the package's
@@ -20,6 +21,16 @@ type Caller struct {
 type Operation[In, Out any] struct {
 	action domain.Action
 	also   domain.Action // another action that ask may choose from the input, "" for none
+
+	// prove finds out from the input itself who asks, where no credential is
+	// needed, or what the caller holds besides. It may keep in the input what act
+	// needs. Who fails it is counted, and causes no event.
+	prove func(ctx context.Context, s *Service, who *Caller, in *In) error
+
+	// answer replaces all that follows, for the one thing that is handed to
+	// anybody who asks, shows nothing and changes nothing: a challenge to sign in
+	// with. An event for each would let anybody fill the log.
+	answer func(ctx context.Context, s *Service, who Caller) (Out, error)
 
 	// ask reads the input: which tenant, which resource, whose. Malformed
 	// input ends here, before anything is decided or logged.
@@ -46,6 +57,15 @@ func (o Operation[In, Out]) Also() domain.Action { return o.also }
 // was logged.
 func (o Operation[In, Out]) Do(ctx context.Context, s *Service, who Caller, in In) (Out, audit.Receipt, error) {
 	var none Out
+	if o.answer != nil {
+		out, err := o.answer(ctx, s, who)
+		return out, audit.Receipt{}, err
+	}
+	if o.prove != nil {
+		if err := o.prove(ctx, s, &who, &in); err != nil {
+			return none, audit.Receipt{}, err
+		}
+	}
 	request, err := o.ask(ctx, s, in)
 	if err != nil {
 		return none, audit.Receipt{}, err
@@ -66,6 +86,9 @@ func (o Operation[In, Out]) Do(ctx context.Context, s *Service, who Caller, in I
 		}
 	}
 	grant, err := s.authorize(ctx, who, request)
+	if err == nil {
+		err = s.checkProof(ctx, who, request)
+	}
 	if err != nil {
 		receipt, err := s.refuse(ctx, who, err)
 		return none, receipt, err

@@ -30,6 +30,7 @@ type Parts struct {
 	Files *tenants.Pool
 	Seal  *Keyholder
 	Clock Clock
+	Door  Door
 }
 
 // Service performs operations on an unsealed appliance.
@@ -40,6 +41,7 @@ type Service struct {
 	files *tenants.Pool
 	seal  *Keyholder
 	clock Clock
+	door  *door
 
 	overviews overviews
 
@@ -53,7 +55,7 @@ type Service struct {
 // New makes the service, tells the log which tenants there are, and completes
 // what a crash interrupted.
 func New(ctx context.Context, p Parts) (*Service, error) {
-	s := &Service{db: p.DB, vault: p.Vault, log: p.Log, files: p.Files, seal: p.Seal, clock: p.Clock}
+	s := &Service{db: p.DB, vault: p.Vault, log: p.Log, files: p.Files, seal: p.Seal, clock: p.Clock, door: newDoor(p.Door, p.Clock)}
 	if err := s.registerTenants(ctx); err != nil {
 		return nil, err
 	}
@@ -72,9 +74,12 @@ func (s *Service) Socket(ctx context.Context, uid uint32) (authz.Subject, error)
 	return authn.Socket(ctx, s.db, uid, s.clock.Now())
 }
 
-// Bearer says for whom a token stands. A token that does not hold is counted in
-// the log with the source it came from.
+// Bearer says for whom a token or session stands. One that does not hold is
+// counted in the log with the source it came from.
 func (s *Service) Bearer(ctx context.Context, token domain.Secret, source string) (authz.Subject, error) {
+	if authn.IsSession(token) {
+		return s.Session(ctx, token, source)
+	}
 	subject, err := authn.Bearer(ctx, s.db, token, s.clock.Now())
 	if domain.KindOf(err) == domain.Unauthentic {
 		s.log.Unauthenticated(source, "token")
@@ -82,7 +87,16 @@ func (s *Service) Bearer(ctx context.Context, token domain.Secret, source string
 	return subject, err
 }
 
-// holds adds to a person at the socket what the person holds in the tenant that
+// Session says whose session it is, as Bearer does.
+func (s *Service) Session(ctx context.Context, text domain.Secret, source string) (authz.Subject, error) {
+	subject, err := authn.Session(ctx, s.db, text, s.clock.Now())
+	if domain.KindOf(err) == domain.Unauthentic {
+		s.log.Unauthenticated(source, "session")
+	}
+	return subject, err
+}
+
+// holds adds to a person at the socket, or with a session, what the person holds in the tenant that
 // the request names. A token's subject knows that already.
 func (s *Service) holds(ctx context.Context, subject authz.Subject, tenant domain.TenantID) (authz.Subject, error) {
 	if tenant == "" || subject.Token != "" || subject.Principal.Kind != domain.Person {

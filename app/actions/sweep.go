@@ -24,10 +24,16 @@ var sweeps = []struct {
 }{
 	{token.AnyExpired, token.Sweep},
 	{directory.AnyExpiredSecretID, directory.SweepSecretIDs},
+	{directory.AnyEnded, sweepEnded},
 }
 
-// Sweep removes the records of tokens and secret ids that ended long ago, a
-// bounded number at a time. They have been refused since they ended.
+// sweepEnded is for sessions, devices and links, which directory removes together.
+func sweepEnded(tx *store.Tx, before time.Time, limit int) (int, error) {
+	return 0, directory.SweepEnded(tx, before, limit)
+}
+
+// Sweep removes the records of tokens, secret ids, sessions and links that ended
+// long ago, a bounded number at a time. They have been refused since they ended.
 func (s *Service) Sweep(ctx context.Context) error {
 	before := s.clock.Trusted().Add(-sweepGrace)
 	for _, kind := range sweeps {

@@ -316,6 +316,17 @@ type Login struct {
 // WorkloadLogin gives a workload a token for its role id and secret id.
 var WorkloadLogin = Operation[Login, Issued]{
 	action: authz.WorkloadLogin,
+	prove: func(ctx context.Context, s *Service, who *Caller, in *Login) error {
+		who.Subject, who.Call.Auth = authz.Subject{Principal: domain.Principal{Kind: domain.Nobody, ID: "login"}}, "approle"
+		err := s.db.View(ctx, func(tx *store.Tx) error {
+			_, _, err := authn.AppRole(tx, in.RoleID, in.SecretID, s.clock.Now())
+			return err
+		})
+		if errors.Is(err, authn.ErrLogin) {
+			s.log.Unauthenticated(who.Call.Source, "workload login")
+		}
+		return err
+	},
 	ask: func(ctx context.Context, s *Service, in Login) (r authz.Request, err error) {
 		if _, err := domain.ParseTTL(time.Duration(in.TTL)); err != nil {
 			return r, err
@@ -325,9 +336,6 @@ var WorkloadLogin = Operation[Login, Issued]{
 			r = authz.Request{Tenant: w.Tenant, Resource: w.ID}
 			return err
 		})
-		if errors.Is(err, authn.ErrLogin) {
-			s.log.Unauthenticated("", "workload login")
-		}
 		return r, err
 	},
 	act: func(ctx context.Context, c *call, in Login) (out Issued, err error) {

@@ -47,6 +47,36 @@ func (a *API) Routes() []httpd.Route {
 		on(a, post, v1+"/token/lookup", actions.TokenLookup),
 		on(a, post, v1+"/token/revoke", actions.TokenDiscard),
 
+		on(a, post, v1+"/setup-link", actions.SetupLink),
+		on(a, post, v1+"/links/show", actions.LinkShow),
+		on(a, post, v1+"/links/accept", actions.LinkAccept),
+		on(a, post, v1+"/links/join", actions.InvitationJoin),
+
+		on(a, get, v1+"/sessions", actions.SessionList),
+		on(a, post, v1+"/sessions", actions.SignIn),
+		on(a, remove, v1+"/sessions", actions.SessionEndAll),
+		on(a, remove, v1+"/sessions/own", actions.SignOut),
+		on(a, remove, v1+"/sessions/:accessor", actions.SessionEnd),
+		on(a, post, v1+"/sessions/issue", actions.SessionIssue),
+		on(a, post, v1+"/sessions/passkey", actions.PasskeySignIn),
+		on(a, post, v1+"/sessions/passkey/begin", actions.PasskeySignInBegin),
+		on(a, post, v1+"/sessions/step-up", actions.StepUp),
+		on(a, post, v1+"/sessions/step-up/passkey", actions.PasskeyStepUp),
+		on(a, post, v1+"/sessions/step-up/passkey/begin", actions.PasskeyStepUpBegin),
+
+		on(a, get, v1+"/account", actions.Account),
+		on(a, post, v1+"/account/totp", actions.TOTPConfirm),
+		on(a, post, v1+"/account/totp/begin", actions.TOTPBegin),
+		on(a, post, v1+"/account/passkeys", actions.PasskeyAdd),
+		on(a, post, v1+"/account/passkeys/begin", actions.PasskeyAddBegin),
+		on(a, remove, v1+"/account/passkeys/:id", actions.PasskeyRemove),
+		on(a, post, v1+"/account/recovery-codes", actions.RecoveryCodesNew),
+		on(a, post, v1+"/account/password", actions.PasswordChange),
+
+		on(a, get, v1+"/people", actions.PersonList),
+		on(a, patch, v1+"/people/:name", actions.PersonRole),
+		on(a, post, v1+"/people/:name/recover", actions.PersonRecover),
+
 		on(a, get, v1+"/tenants", actions.TenantList),
 		on(a, post, v1+"/tenants", actions.TenantCreate),
 		on(a, get, tenant, actions.TenantShow),
@@ -60,6 +90,10 @@ func (a *API) Routes() []httpd.Route {
 		on(a, post, tenant+"/members", actions.MemberAdd),
 		on(a, patch, tenant+"/members/:name", actions.MemberRole),
 		on(a, remove, tenant+"/members/:name", actions.MemberRemove),
+
+		on(a, get, tenant+"/invitations", actions.InvitationList),
+		on(a, post, tenant+"/invitations", actions.InvitationCreate),
+		on(a, remove, tenant+"/invitations/:id", actions.InvitationRevoke),
 
 		on(a, get, tenant+"/secrets", actions.SecretList),
 		on(a, get, secret, actions.SecretRead),

@@ -9,10 +9,14 @@ import (
 
 	"coffer/app/actions"
 	"coffer/app/authz"
+	"coffer/app/directory"
 	"coffer/app/domain"
 	"coffer/app/httpd"
 	"coffer/audit"
 )
+
+// codeHeader carries a code of the second factor, for one request.
+const codeHeader = "Coffer-Code"
 
 // API is the native API, a surface of httpd.
 type API struct {
@@ -60,20 +64,24 @@ func answer(c *fiber.Ctx, out any, receipt audit.Receipt, err error) error {
 
 // caller finds out who asks.
 func (a *API) caller(ctx context.Context, c *fiber.Ctx, service *actions.Service, action domain.Action) (actions.Caller, error) {
-	who := actions.Caller{Call: httpd.Call(c)}
+	who := actions.Caller{Call: httpd.Call(c), Code: domain.SecretString(c.Get(codeHeader))}
+	info, _ := authz.Lookup(action)
 	var err error
 	uid, local := httpd.Peer(c)
 	header := c.Get(fiber.HeaderAuthorization)
 	text, bearer := strings.CutPrefix(header, "Bearer ")
 	switch {
-	case action == authz.WorkloadLogin:
-		who.Subject, who.Call.Auth = authz.Subject{Principal: domain.Principal{Kind: domain.Nobody, ID: "login"}}, "approle"
+	case info.Stranger: // what is in the request itself proves something, or nothing does
+		who.Subject = authz.Subject{Principal: domain.Principal{Kind: domain.Nobody, ID: "stranger"}}
 	case bearer:
 		who.Call.Auth = "token"
+		if strings.HasPrefix(text, directory.SessionPrefix) {
+			who.Call.Auth = "session"
+		}
 		who.Subject, err = service.Bearer(ctx, domain.SecretString(text), who.Call.Source)
 	case header != "":
 		err = domain.Errorf(domain.Unauthentic, "the Authorization header is not a bearer token").
-			WithHint("send: Authorization: Bearer cft_…")
+			WithHint("send: Authorization: Bearer cft_…, or cfu_… of a session")
 	case local:
 		who.Call.Auth = "socket"
 		who.Subject, err = service.Socket(ctx, uid)

@@ -52,6 +52,9 @@ func TestRoles(t *testing.T) {
 		authz.AuditSystem: "auditor operator",
 		authz.AlertList:   "auditor operator", authz.AlertAck: "operator",
 		authz.AlertTenant: "owner admin client-auditor auditor operator",
+
+		authz.InvitationCreate: "owner", authz.InvitationList: "owner", authz.InvitationRevoke: "owner",
+		authz.SetupLink: "operator", authz.PersonList: "auditor operator", authz.PersonRole: "operator", authz.PersonRecover: "operator",
 	}
 	for _, info := range authz.Actions() {
 		if info.Scope == authz.Open {

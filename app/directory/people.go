@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"coffer/app/domain"
@@ -84,6 +85,34 @@ func AddPerson(tx *store.Tx, name string, uid *uint32, now time.Time) (Person, e
 		}
 	}
 	return p, put(tx, bucketPeople, []byte(p.ID), p)
+}
+
+// RenamePerson gives a person another name.
+func RenamePerson(tx *store.Tx, p Person, name string) (Person, error) {
+	if p.Name == name {
+		return p, nil
+	}
+	if _, taken, err := PersonByName(tx, name); err != nil || taken {
+		if taken {
+			err = domain.Errorf(domain.Conflict, "there is a person %q already", name)
+		}
+		return p, err
+	}
+	p.Name = name
+	return p, put(tx, bucketPeople, []byte(p.ID), p)
+}
+
+// People lists everybody, by name.
+func People(tx *store.Tx) ([]Person, error) {
+	all, err := scan[Person](tx, bucketPeople, nil)
+	slices.SortFunc(all, func(a, b Person) int { return strings.Compare(a.Name, b.Name) })
+	return all, err
+}
+
+// MembershipsOf lists the live memberships of a person, by tenant.
+func MembershipsOf(tx *store.Tx, person string, now time.Time) ([]Member, error) {
+	all, err := scan[Member](tx, bucketMembers, nil)
+	return slices.DeleteFunc(all, func(m Member) bool { return m.Person != person || !m.Live(now) }), err
 }
 
 // Membership finds a person's live role in a tenant.

@@ -213,7 +213,8 @@ func liveSecretIDs(tx *store.Tx, w Workload, now time.Time) ([]SecretID, error) 
 	}), err
 }
 
-// RemoveTenant removes every member, workload and secret id of a tenant.
+// RemoveTenant removes every member, invitation, workload and secret id of a
+// tenant.
 func RemoveTenant(tx *store.Tx, tenant domain.TenantID) error {
 	workloads, err := Workloads(tx, tenant)
 	if err != nil {
@@ -223,6 +224,9 @@ func RemoveTenant(tx *store.Tx, tenant domain.TenantID) error {
 		if err := RemoveWorkload(tx, w); err != nil {
 			return err
 		}
+	}
+	if err := removeLinks(tx, tenant, func(Link) bool { return true }); err != nil {
+		return err
 	}
 	return removeUnder(tx, bucketMembers, within(tenant, ""))
 }

@@ -23,18 +23,19 @@ const (
 	Limit                   // a quota or bound is reached
 	Tampered                // bytes on disk do not authenticate: stop and investigate
 	Unauthentic             // no valid credential was presented
+	StepUp                  // prove the second factor again, then ask again
 )
 
 var kindNames = map[Kind]string{
 	Internal: "internal", Invalid: "invalid", Denied: "denied", NotFound: "not_found",
 	Conflict: "conflict", Sealed: "sealed", Unavailable: "unavailable", Limit: "limit",
-	Tampered: "tampered", Unauthentic: "unauthenticated",
+	Tampered: "tampered", Unauthentic: "unauthenticated", StepUp: "step_up",
 }
 
 // Kinds lists every kind, for tables that must be complete.
 func Kinds() []Kind {
 	out := make([]Kind, 0, len(kindNames))
-	for k := Internal; k <= Unauthentic; k++ {
+	for k := Internal; k <= StepUp; k++ {
 		out = append(out, k)
 	}
 	return out

@@ -20,6 +20,7 @@ var statuses = map[domain.Kind]int{
 	domain.Limit:       fiber.StatusTooManyRequests,
 	domain.Tampered:    fiber.StatusInternalServerError,
 	domain.Unauthentic: fiber.StatusUnauthorized,
+	domain.StepUp:      fiber.StatusForbidden,
 }
 
 // Problem is an error as a caller is told it (RFC 9457).
