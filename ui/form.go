@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"net/url"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"coffer/app/domain"
+	"coffer/app/httpd"
 )
 
 // form is what a page's forms hold after one of them was refused: what was typed
@@ -18,6 +20,7 @@ type form struct {
 	Hint   string
 	Wrong  string // the field, "" if it is none
 	values url.Values
+	code   int // the status of the answer
 }
 
 // secretFields are fields that are never sent back to the browser.
@@ -31,9 +34,12 @@ var secretFields = map[string]bool{
 func (r *request) refused(which string, err error) (form, error) {
 	ours, ok := problem(err)
 	if !ok {
-		return form{}, err
+		// Who may do such a thing, but not this one, can correct the form.
+		if !errors.As(err, &ours) || ours.Kind != domain.Denied || !r.me.May(r.action) {
+			return form{}, err
+		}
 	}
-	f := form{Which: which, Msg: sentenceOf(ours), Hint: domain.HintOf(err), Wrong: fieldName(ours.Field), values: r.kept()}
+	f := form{Which: which, code: httpd.ProblemOf(ours).Status, Msg: sentenceOf(ours), Hint: domain.HintOf(err), Wrong: fieldName(ours.Field), values: r.kept()}
 	if _, there := r.form[f.Wrong]; !there {
 		f.Wrong = ""
 	}
@@ -200,8 +206,5 @@ func problem(err error) (*domain.Error, bool) {
 
 // status is the status of a page with the form on it.
 func (f form) status() int {
-	if f.Bad() {
-		return 400
-	}
-	return 200
+	return cmp.Or(f.code, 200)
 }

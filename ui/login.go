@@ -22,11 +22,7 @@ func (u *UI) login(r *request) error { return r.loginPage(form{}, localPath(r.qu
 func (r *request) loginPage(f form, next string) error {
 	now := r.ui.opts.Now().UTC()
 	v := loginView{base: r.base("Sign in"), form: f, Next: next, Passkeys: r.passkeys(), Clock: now}
-	status := 200
-	if f.Bad() {
-		status = 401
-	}
-	return r.render(status, "login", v)
+	return r.render(f.status(), "login", v)
 }
 
 func (u *UI) signIn(r *request) error {

@@ -25,6 +25,7 @@ type request struct {
 	service *actions.Service
 	who     actions.Caller
 	me      actions.Self
+	action  domain.Action   // of the route
 	tenant  domain.TenantID // the client in the path, "" for none
 	form    url.Values      // of a POST
 }

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"coffer/app/actions"
-	"coffer/app/authz"
 	"coffer/app/domain"
 	"coffer/app/httpd"
 	"coffer/app/store"
@@ -128,7 +127,7 @@ func (s *site) open(ctx context.Context, dir string, file *seal.File, root domai
 		}
 		holder.Close()
 	})
-	return actions.New(ctx, actions.Parts{DB: db, Vault: v, Log: log, Files: files, Seal: holder, Clock: s.clock})
+	return actions.New(ctx, actions.Parts{DB: db, Vault: v, Log: log, Files: files, Seal: holder, Clock: s.clock, Door: actions.Door{Wall: s.clock.Now}})
 }
 
 // serve puts the pages on a port.
@@ -183,7 +182,7 @@ func (s *site) client(id string) {
 	run(s, op, actions.TenantCreate, actions.TenantCreateIn{ID: id, Name: strings.ToUpper(id[:1]) + id[1:] + " GmbH"})
 	run(s, op, actions.SecretPut, actions.SecretPutIn{Tenant: id, Path: "stripe/live", Data: domain.JSON{Secret: domain.SecretString(`{"key":"sk_` + id + `"}`)}})
 	run(s, op, actions.SQL, actions.SQLIn{Tenant: id, SQL: "CREATE TABLE orders(id INTEGER PRIMARY KEY, what TEXT)"})
-	run(s, op, actions.WorkloadCreate, actions.WorkloadCreateIn{Tenant: id, Name: "shop", Grants: []string{"sql:analyst", "secret:read:stripe/*"}})
+	run(s, op, actions.WorkloadCreate, actions.WorkloadCreateIn{Tenant: id, Name: "shop", Grants: []string{"sql:analyst"}})
 }
 
 // browser is somebody's browser.
@@ -251,5 +250,3 @@ func (b *browser) send(req *http.Request) page {
 	must(b.s.tb, err)
 	return page{resp.StatusCode, string(body), resp.Header}
 }
-
-var _ = authz.ActionList

@@ -52,7 +52,7 @@ const (
 
 // on makes a route of a page for somebody who is signed in.
 func (u *UI) on(method, path string, action domain.Action, handle func(*request) error) httpd.Route {
-	return httpd.Route{Method: method, Path: path, Action: action, Handle: u.handler(func(r *request) error {
+	return httpd.Route{Method: method, Path: path, Action: action, Handle: u.handler(action, func(r *request) error {
 		if err := r.signedIn(); err != nil {
 			return err
 		}
@@ -62,15 +62,15 @@ func (u *UI) on(method, path string, action domain.Action, handle func(*request)
 
 // open makes a route for which nobody needs to be signed in.
 func (u *UI) open(method, path string, action domain.Action, handle func(*request) error) httpd.Route {
-	return httpd.Route{Method: method, Path: path, Action: action, Handle: u.handler(handle)}
+	return httpd.Route{Method: method, Path: path, Action: action, Handle: u.handler(action, handle)}
 }
 
 // handler is what every page goes through: the headers, then the question where
 // an unsafe request came from.
-func (u *UI) handler(handle func(*request) error) fiber.Handler {
+func (u *UI) handler(action domain.Action, handle func(*request) error) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		setHeaders(c)
-		r := &request{ui: u, Ctx: c}
+		r := &request{ui: u, Ctx: c, action: action}
 		c.Locals(localRequest, r)
 		if err := r.begin(); err != nil {
 			return err
