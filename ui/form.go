@@ -58,8 +58,13 @@ func sentenceOf(e *domain.Error) string {
 
 // fieldName is the name in our forms of a field that an operation names.
 func fieldName(s string) string {
-	if s == "check characters" {
-		return "characters"
+	switch s {
+	case "check characters":
+		return "group1"
+	case "tenant":
+		return "id"
+	case "grant":
+		return "grants"
 	}
 	return s
 }

@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"coffer/app/actions"
+	"coffer/app/authz"
 )
 
 var update = flag.Bool("update", false, "write the golden pages again")
@@ -203,6 +206,21 @@ func TestHostileTexts(t *testing.T) {
 		for _, bad := range []string{"<script>alert", "<img src=x", `"'>`, "onerror=alert(2)>"} {
 			if i := strings.Index(string(got), bad); i >= 0 {
 				t.Errorf("%s shows %q as it is: …%s", name, bad, got[max(0, i-80):min(len(got), i+80)])
+			}
+		}
+	}
+}
+
+// TestEveryActionHasWords: no event is shown without a sentence of its own.
+func TestEveryActionHasWords(t *testing.T) {
+	for _, info := range authz.Actions() {
+		if verbs[info.Action] == "" {
+			t.Errorf("%s has no verb", info.Action)
+		}
+		for _, outcome := range []string{"ok", "failed", "refused", "unknown", ""} {
+			e := actions.Event{Action: string(info.Action), Outcome: outcome, Actor: "person:p_1", Type: "event"}
+			if s := wordsOf(e, map[string]string{"person:p_1": "maria"}).String(); !strings.HasPrefix(s, "maria ") || len(s) < 12 {
+				t.Errorf("%s, %s: %q", info.Action, outcome, s)
 			}
 		}
 	}

@@ -90,8 +90,13 @@ func sealedSite(tb testing.TB) *site {
 	s.gate = actions.NewGate(file, machine, func(ctx context.Context, root domain.Secret) (*actions.Service, error) {
 		return s.open(ctx, dir, file, root, machine)
 	})
-	s.serve(ui.Options{Plain: true, URL: "https://coffer.example:8443", Version: "test", Now: s.clock.Now, CA: authority{}})
+	s.serve(defaults(true, s))
 	return s
+}
+
+// defaults are the options of a site, over TLS or in the clear.
+func defaults(plain bool, s *site) ui.Options {
+	return ui.Options{Plain: plain, URL: "https://coffer.example:8443", Version: "test", Now: s.clock.Now, CA: authority{}}
 }
 
 // authority is a certificate authority for show.

@@ -61,6 +61,36 @@ var verbs = map[domain.Action]string{
 	authz.CheckStores:      "checked every store on disk",
 	authz.ActionList:       "listed the actions",
 	authz.RoleList:         "listed the roles",
+
+	authz.TenantMine:  "looked at the clients",
+	authz.AlertList:   "looked at the alerts",
+	authz.AlertTenant: "looked at the client's alerts",
+	authz.AlertAck:    "acknowledged the alert",
+
+	authz.InvitationCreate: "made an invitation for the role",
+	authz.InvitationList:   "looked at the invitations",
+	authz.InvitationRevoke: "took back the invitation",
+	authz.InvitationJoin:   "took up the invitation",
+	authz.SetupLink:        "made a link for an operator",
+	authz.LinkShow:         "looked at the link",
+	authz.LinkAccept:       "took up the link",
+
+	authz.SessionCreate: "signed in",
+	authz.SessionIssue:  "began a session on the machine",
+	authz.SessionStepUp: "proved the second factor",
+	authz.SessionEndOwn: "signed out and ended",
+	authz.SessionList:   "looked at the own sessions",
+	authz.SessionEnd:    "ended the session",
+	authz.SessionEndAll: "ended all own sessions",
+
+	authz.AccountShow:          "looked at the own account",
+	authz.AccountTOTP:          "set up an app that shows codes",
+	authz.AccountPasskey:       "changed a passkey",
+	authz.AccountRecoveryCodes: "made new recovery codes",
+	authz.AccountPassword:      "changed the password",
+	authz.PersonList:           "looked at the people",
+	authz.PersonRole:           "changed roles on the appliance of",
+	authz.PersonRecover:        "let somebody in again who had lost everything",
 }
 
 // tries say the same of what was refused or failed.
