@@ -17,7 +17,7 @@ func (r *request) eventViews(events []actions.Event) ([]eventView, error) {
 	var ids []string
 	ended := map[uint64]bool{}
 	for _, e := range events {
-		ids = append(ids, e.Actor, "person:"+detailText(e.Detail, "member"), detailText(e.Detail, "by"), detailText(e.Detail, "owner"))
+		ids = append(ids, e.Actor, "person:"+detailText(e.Detail, "member"), "person:"+detailText(e.Detail, "person"), detailText(e.Detail, "by"), detailText(e.Detail, "owner"))
 		if e.Intent != nil {
 			ended[*e.Intent] = true
 		}

@@ -58,7 +58,7 @@ func TestConsole(t *testing.T) {
 		t.Errorf("with both: %d %s", p.status, problemOf(p))
 	}
 	p := a.post("/clients/acme/sql", "sql", "SELECT what, NULL, x'00ff', 1.5 FROM orders")
-	for _, want := range []string{"<td>a book</td>", `<td class="null">NULL</td>`, "x&#39;00ff&#39;", `<td class="num">1.5</td>`, "1 row</h2>"} {
+	for _, want := range []string{"<td>a book</td>", `<td class="null">NULL</td>`, "x&#39;00ff&#39;", `<td class="num">1.5</td>`, "1 row</span></h2>"} {
 		if !strings.Contains(p.body, want) {
 			t.Errorf("no %s: %d %s", want, p.status, problemOf(p))
 		}

@@ -259,7 +259,7 @@ func (r *request) verifyPage(system bool) error {
 			return err
 		}
 		v.Verified = &verifiedView{
-			Records: out.Records, Head: out.Head, First: out.First, Last: out.Last, Took: time.Since(start).Round(time.Millisecond).String(),
+			Records: out.Records, Head: out.Head, First: out.First, Last: out.Last, Took: time.Since(start).Round(100 * time.Microsecond).String(),
 		}
 	}
 	return r.timelinePage(v)

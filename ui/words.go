@@ -131,7 +131,10 @@ func wordsOf(e actions.Event, names map[string]string) sentence {
 		s.Did, s.Rest = tryOf(info, e.Outcome), restOf(e, names)
 	}
 	if strings.HasPrefix(e.Actor, string(domain.Nobody)+":") {
-		s.Who = "Somebody who did not sign in"
+		s.Who = "Somebody who had not signed in"
+		if name := names["person:"+detailText(e.Detail, "person")]; name != "" {
+			s.Who = name
+		}
 	}
 	return s
 }

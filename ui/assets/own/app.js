@@ -133,5 +133,6 @@ document.addEventListener("htmx:oobAfterSwap", (event) => enliven(event.detail.t
 document.addEventListener("htmx:sendError", () => { if (word) word.textContent = "Coffer does not answer. Trying again…"; });
 document.addEventListener("htmx:afterOnLoad", () => { if (word) word.textContent = "Following: new events appear here by themselves."; });
 
+$(".tabs [aria-current]")?.scrollIntoView({block: "nearest", inline: "center"});
 enliven(document);
 $("#problem")?.focus();
