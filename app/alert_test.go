@@ -161,6 +161,29 @@ func TestAlertsRaised(t *testing.T) {
 	}
 }
 
+// TestAlertsOfDestruction: one that was decided and not carried out is said to the
+// operator, and in the tenant's own list.
+func TestAlertsOfDestruction(t *testing.T) {
+	o := opened(t, nil)
+	op := operatorOf(t, o)
+	for _, id := range []string{"acme", "globex"} {
+		do(t, o, op, actions.TenantCreate, actions.TenantCreateIn{ID: id, Name: `"state":"destroying"`})
+	}
+	if err := o.Doom(t.Context(), "acme"); err != nil {
+		t.Fatal(err)
+	}
+	for _, list := range []actions.AlertListOut{
+		do(t, o, op, actions.AlertList, actions.Page{}), do(t, o, op, actions.AlertTenant, actions.TenantPage{Tenant: "acme"}),
+	} {
+		if _, found := find(list.Alerts, actions.DestroyUnfinished, "acme"); !found {
+			t.Errorf("%+v", list)
+		}
+		if _, found := find(list.Alerts, actions.DestroyUnfinished, "globex"); found {
+			t.Errorf("a name is not a state: %+v", list)
+		}
+	}
+}
+
 // TestAlertsOfClock: a year ahead is an alert, and a condition until it is trusted.
 func TestAlertsOfClock(t *testing.T) {
 	data := t.TempDir()

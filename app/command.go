@@ -28,7 +28,19 @@ func outputFlag() cli.Flag {
 }
 
 func tokenFlag() cli.Flag {
-	return &cli.StringFlag{Name: "token-file", Usage: "`FILE` with a token to act with (or COFFER_TOKEN)"}
+	return &cli.StringFlag{Name: "token-file", Usage: "`FILE` with a token or session to act with (or COFFER_TOKEN)"}
+}
+
+func codeFlag() cli.Flag {
+	return &cli.StringFlag{Name: "code", Usage: "`CODE` of your second factor, for what wants one"}
+}
+
+func addrFlag() cli.Flag {
+	return &cli.StringFlag{Name: "addr", Usage: "`URL` of a Coffer to call over the network instead of the local socket (COFFER_ADDR, if there is no socket)"}
+}
+
+func authorityFlag() cli.Flag {
+	return &cli.StringFlag{Name: "cacert", Usage: "`FILE` with the certificate authority to trust, in PEM (COFFER_CACERT)"}
 }
 
 func tenantFlag() cli.Flag {
@@ -37,7 +49,7 @@ func tenantFlag() cli.Flag {
 
 // clientFlags are those of every command that calls a running Coffer.
 func clientFlags(more ...cli.Flag) []cli.Flag {
-	return append(more, dataFlag(), tokenFlag(), outputFlag())
+	return append(more, dataFlag(), addrFlag(), authorityFlag(), tokenFlag(), codeFlag(), outputFlag())
 }
 
 func tenantFlags(more ...cli.Flag) []cli.Flag { return clientFlags(append(more, tenantFlag())...) }

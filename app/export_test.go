@@ -2,9 +2,12 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"coffer/app/actions"
@@ -21,7 +24,12 @@ import (
 // is called once requests are answered.
 // wall is its wall clock, nil for the machine's.
 func ServeForTest(ctx context.Context, data string, wall func() time.Time, ready func()) (err error) {
-	cfg := Config{Data: data, Seal: "keyfile", TPM: "/dev/null", AuditSpace: 1 << 30, wall: wall}
+	return ServeAtForTest(ctx, data, "", wall, ready)
+}
+
+// ServeAtForTest is ServeForTest under an address for browsers.
+func ServeAtForTest(ctx context.Context, data, url string, wall func() time.Time, ready func()) (err error) {
+	cfg := Config{Data: data, Seal: "keyfile", TPM: "/dev/null", AuditSpace: 1 << 30, Listen: "127.0.0.1:0", TLS: true, url: url, wall: wall}
 	d, err := startDaemon(ctx, cfg, cfg.machine(Stdio{Env: func(string) string { return "" }}), slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return err
@@ -31,6 +39,28 @@ func ServeForTest(ctx context.Context, data string, wall func() time.Time, ready
 		return closeErr
 	}
 	return runErr
+}
+
+// DemoForTest serves a new data directory, walks the demo on it, and stops.
+func DemoForTest(ctx context.Context, data string, out io.Writer) (err error) {
+	cfg := Config{Data: data, Seal: "keyfile", TPM: "/dev/null", AuditSpace: 1 << 30}
+	std := Stdio{Out: out, Err: out, Env: func(string) string { return "" }}
+	d, err := startDaemon(ctx, cfg, cfg.machine(std), slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var walkErr error
+	var walking sync.WaitGroup
+	runErr := d.run(ctx, func() {
+		walking.Go(func() {
+			walkErr = walk(ctx, d, std)
+			stop()
+		})
+	})
+	walking.Wait()
+	return errors.Join(walkErr, runErr, d.close(context.WithoutCancel(ctx)))
 }
 
 // SocketClient is an HTTP client for the local socket of a data directory.
@@ -51,7 +81,7 @@ type Opened struct {
 
 // OpenForTest opens the appliance of a data directory under a wall clock.
 func OpenForTest(ctx context.Context, data string, wall func() time.Time) (*Opened, error) {
-	cfg := Config{Data: data, Seal: "keyfile", TPM: "/dev/null", AuditSpace: 1 << 30, wall: wall}
+	cfg := Config{Data: data, Seal: "keyfile", TPM: "/dev/null", AuditSpace: 1 << 30, Listen: listenOff, wall: wall}
 	d, err := startDaemon(ctx, cfg, cfg.machine(Stdio{Env: func(string) string { return "" }}), slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return nil, err
@@ -108,8 +138,31 @@ func (o *Opened) Fill(ctx context.Context, n, credentials int, member string) er
 	return err
 }
 
+// Doom decides a tenant's destruction and leaves it at that.
+func (o *Opened) Doom(ctx context.Context, id domain.TenantID) error {
+	_, err := o.a.db.Update(ctx, func(tx *store.Tx) error {
+		_, err := tenants.SetState(tx, id, tenants.Destroying, o.a.clock.Now())
+		return err
+	})
+	return err
+}
+
 // Raise raises an alert and stores it.
 func (o *Opened) Raise(ctx context.Context, kind alerts.Kind, tenant domain.TenantID, text string) error {
 	o.a.alerts.Raise(kind, tenant, text)
 	return o.a.alerts.Store(ctx, o.a.db)
 }
+
+// Health asks whether the server of a data directory answers.
+func Health(ctx context.Context, data string) error {
+	_, err := health(ctx, newClient(socketPath(data), domain.Secret{}))
+	return err
+}
+
+// OwnerHint says whose the data directory must be.
+func OwnerHint(data string, uid, gid int, contained bool) string {
+	return ownerHint(data, uid, gid, contained)
+}
+
+// ReadTyped reads a line as a raw terminal gives it.
+var ReadTyped = readTyped

@@ -103,8 +103,10 @@ func newRoot(std Stdio) *cli.App {
 			newTenantCommand(std), newMemberCommand(std), newBreakGlassCommand(std),
 			newSecretCommand(std), newWorkloadCommand(std), newTokenCommand(std),
 			newSQLCommand(std), newAuditCommand(std), newAlertCommand(std),
+			newSetupLinkCommand(std), newAdminCommand(std), newInviteCommand(std), newPersonCommand(std),
+			newLoginCommand(std), newLogoutCommand(std), newSessionCommand(std), newAccountCommand(std),
 			newRoleCommand(std), newActionCommand(std),
-			newDoctorCommand(std), newConfigCommand(std), newVersionCommand(std),
+			newDoctorCommand(std), newHealthCommand(std), newConfigCommand(std), newVersionCommand(std),
 		},
 	}
 }

@@ -185,6 +185,17 @@ func TestMineForgetsWhatEnds(t *testing.T) {
 	}
 }
 
+// BenchmarkAlerts looks through a thousand tenants.
+func BenchmarkAlerts(b *testing.B) {
+	o := opened(b, nil)
+	if err := o.Fill(b.Context(), 1000, 5, "p_me"); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		do(b, o, asPerson("p_me", domain.Operator), actions.AlertList, actions.Page{})
+	}
+}
+
 // BenchmarkMine reads a page of a hundred overviews of a thousand tenants.
 func BenchmarkMine(b *testing.B) {
 	o := opened(b, nil)

@@ -25,18 +25,15 @@ func (d *daemon) setupLine(ctx context.Context) string {
 	if !made {
 		return ""
 	}
-	return "setup: " + linkURL(d.cfg.origin(), link) + "\n"
+	return "setup: " + linkText(link) + "\n"
 }
 
-// linkURL is the address of a link. What opens stands in the fragment, which
-// browsers send to nobody; where there is no address the fragment is all.
-func linkURL(origin string, link actions.LinkOut) string {
-	page := "/setup"
-	if link.Tenant != "" {
-		page = "/join"
+// linkText is what is handed on of a link: the address at which it is opened, else
+// what opens alone. It stands in the address's fragment, which browsers send to
+// nobody.
+func linkText(link actions.LinkOut) string {
+	if link.URL.Len() > 0 {
+		return string(link.URL.Reveal())
 	}
-	if origin == "" {
-		return string(link.Token.Reveal())
-	}
-	return origin + page + "#" + string(link.Token.Reveal())
+	return string(link.Token.Reveal())
 }

@@ -139,7 +139,7 @@ func (s *site) open(ctx context.Context, dir string, file *seal.File, root domai
 func (s *site) serve(o ui.Options) {
 	// What is told to the operator's log stands in that of the test.
 	s.ui = ui.New(s.gate, slog.New(slog.NewTextHandler(testLog{s.tb}, nil)), o)
-	server := httpd.New(slog.New(slog.DiscardHandler), s.ui)
+	server := httpd.New(slog.New(slog.DiscardHandler), httpd.Options{}, s.ui)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(s.tb, err)
 	done := make(chan error, 1)

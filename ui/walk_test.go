@@ -206,5 +206,5 @@ func TestEveryRouteDeclaresItsAction(t *testing.T) {
 			t.Error("a route without an action was taken")
 		}
 	}()
-	httpd.New(nil, bare{s.ui, "GET", "/clients/:tenant/everything"})
+	httpd.New(nil, httpd.Options{}, bare{s.ui, "GET", "/clients/:tenant/everything"})
 }

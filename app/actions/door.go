@@ -21,6 +21,7 @@ type Door struct {
 // door is what signing in needs besides the stores.
 type door struct {
 	uid       uint32
+	origin    string
 	wall      func() time.Time
 	passwords *authn.Passwords
 	guesses   *authn.Guesses
@@ -39,7 +40,7 @@ func newDoor(d Door, clock Clock) *door {
 		d.Wall = time.Now
 	}
 	return &door{
-		uid: d.UID, wall: d.Wall, passwords: authn.NewPasswords(), guesses: authn.NewGuesses(),
+		uid: d.UID, origin: d.Origin, wall: d.Wall, passwords: authn.NewPasswords(), guesses: authn.NewGuesses(),
 		passkeys: authn.NewPasskeys(d.Origin, clock.Now), enrolling: authn.NewWaiting[domain.Secret](mostEnrolled, enrolFor, clock.Now),
 	}
 }
@@ -111,7 +112,7 @@ func (s *Service) checkCode(ctx context.Context, person string, code domain.Secr
 	return spent, nil
 }
 
-// signedIn refuses an action that needs a session to somebody at the socket.
+// session is the caller's session, which somebody at the socket does not have.
 func (c *call) session() (string, error) {
 	if accessor := c.who.Subject.Session; accessor != "" {
 		return accessor, nil

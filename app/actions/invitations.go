@@ -22,7 +22,8 @@ type InviteIn struct {
 
 // InvitationCreate makes a link with which somebody becomes a member.
 var InvitationCreate = Operation[InviteIn, LinkOut]{
-	action: authz.InvitationCreate,
+	action:  authz.InvitationCreate,
+	creates: true,
 	ask: func(_ context.Context, _ *Service, in InviteIn) (authz.Request, error) {
 		tenant, err := domain.ParseTenantID(in.Tenant)
 		if err != nil {
@@ -42,7 +43,7 @@ var InvitationCreate = Operation[InviteIn, LinkOut]{
 				Kind: directory.InvitationLink, Tenant: c.permit.Tenant(), Role: domain.Role(in.Role),
 				Note: strings.TrimSpace(in.Note), By: c.who.Subject.Principal.ID,
 			}, directory.InvitationTTL, c.clock.Now())
-			out = linkOut(text, l)
+			out = c.linkOut(text, l)
 			return err
 		})
 		c.detail["invitation"], c.detail["expires"] = out.ID, out.Expires

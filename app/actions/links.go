@@ -23,21 +23,27 @@ type LinkOut struct {
 	Tenant  domain.TenantID    `json:"tenant,omitempty"`
 	Role    domain.Role        `json:"role,omitempty"`
 	Expires time.Time          `json:"expires"`
+	URL     domain.Disclosure  `json:"url,omitzero"` // where it is opened, if browsers reach the appliance
 }
 
-func linkOut(text domain.Secret, l directory.Link) LinkOut {
-	return LinkOut{Token: domain.DiscloseText(text), ID: l.ID, Kind: l.Kind, Tenant: l.Tenant, Role: l.Role, Expires: l.Expires}
+func (s *Service) linkOut(text domain.Secret, l directory.Link) LinkOut {
+	out := LinkOut{Token: domain.DiscloseText(text), ID: l.ID, Kind: l.Kind, Tenant: l.Tenant, Role: l.Role, Expires: l.Expires}
+	if s.door.origin != "" {
+		out.URL = domain.DiscloseText(authn.LinkURL(s.door.origin, l.Kind, text))
+	}
+	return out
 }
 
 // SetupLink makes a link with which somebody becomes an operator.
 var SetupLink = Operation[Nothing, LinkOut]{
-	action: authz.SetupLink,
-	ask:    askNothing,
+	action:  authz.SetupLink,
+	creates: true,
+	ask:     askNothing,
 	act: func(ctx context.Context, c *call, _ Nothing) (out LinkOut, err error) {
 		err = c.change(ctx, func(tx *store.Tx) error {
 			text, l, err := directory.AddLink(tx,
 				directory.Link{Kind: directory.SetupLink, By: c.who.Subject.Principal.ID}, directory.SetupTTL, c.clock.Now())
-			out = linkOut(text, l)
+			out = c.linkOut(text, l)
 			return err
 		})
 		c.detail["link"] = out.ID
@@ -73,7 +79,7 @@ func (s *Service) FirstSetupLink(ctx context.Context) (out LinkOut, made bool, e
 			}
 			text, l, err := directory.AddLink(tx,
 				directory.Link{Kind: directory.SetupLink, By: authn.SystemLink}, directory.SetupTTL, s.clock.Now())
-			out = linkOut(text, l)
+			out = s.linkOut(text, l)
 			return err
 		})
 		if err == nil {

@@ -226,5 +226,5 @@ func (c *call) recoverPerson(tx *store.Tx, p directory.Person, noted map[domain.
 	c.detail["sessions_ended"], c.detail["tokens_revoked"] = sessions, tokens
 	text, l, err := directory.AddLink(tx,
 		directory.Link{Kind: directory.RecoverLink, Person: p.ID, By: c.who.Subject.Principal.ID}, directory.RecoverTTL, now)
-	return linkOut(text, l), err
+	return c.linkOut(text, l), err
 }

@@ -187,7 +187,7 @@ func (c *call) newSession(tx *store.Tx, id string, ttl time.Duration, known bool
 		return out, err
 	}
 	out = SignedIn{Session: domain.DiscloseText(text), Accessor: s.Accessor, Expires: s.Expires, Limited: !factor, Person: id, Name: p.Name}
-	if !known {
+	if !known && ttl == 0 { // programs keep none, and would push the browsers' out
 		var device domain.Secret
 		device, err = directory.AddDevice(tx, id, now)
 		out.Device = domain.DiscloseText(device)

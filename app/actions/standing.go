@@ -107,10 +107,7 @@ func (s *standing) secretIDs(tx *store.Tx, tenant domain.TenantID) error {
 		first directory.HeldSecretID
 	}
 	soon := map[domain.TenantID]ending{}
-	if err := directory.EachSecretID(tx, tenant, s.now, func(h directory.HeldSecretID) error {
-		if h.Expires.Sub(s.now) > endsSoon {
-			return nil
-		}
+	if err := directory.EndingSecretIDs(tx, tenant, s.now, s.now.Add(endsSoon), func(h directory.HeldSecretID) error {
 		e := soon[h.Tenant]
 		if e.n++; e.n == 1 || h.Expires.Before(e.first.Expires) {
 			e.first = h
@@ -132,11 +129,20 @@ func (s *standing) secretIDs(tx *store.Tx, tenant domain.TenantID) error {
 }
 
 func (s *standing) destructions(tx *store.Tx, tenant domain.TenantID) error {
+	if tenant != "" {
+		r, err := tenants.Find(tx, tenant)
+		if err == nil && r.State == tenants.Destroying {
+			s.destroying(r.ID)
+		}
+		return err
+	}
 	list, err := tenants.Unfinished(tx)
 	for _, r := range list {
-		if tenant == "" || r.ID == tenant {
-			s.add(DestroyUnfinished, r.ID, "", "the destruction of %s was decided and is not finished; the next start finishes it", r.ID)
-		}
+		s.destroying(r.ID)
 	}
 	return err
+}
+
+func (s *standing) destroying(id domain.TenantID) {
+	s.add(DestroyUnfinished, id, "", "the destruction of %s was decided and is not finished; the next start finishes it", id)
 }

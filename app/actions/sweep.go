@@ -24,16 +24,11 @@ var sweeps = []struct {
 }{
 	{token.AnyExpired, token.Sweep},
 	{directory.AnyExpiredSecretID, directory.SweepSecretIDs},
-	{directory.AnyEnded, sweepEnded},
-}
-
-// sweepEnded is for sessions, devices and links, which directory removes together.
-func sweepEnded(tx *store.Tx, before time.Time, limit int) (int, error) {
-	return 0, directory.SweepEnded(tx, before, limit)
 }
 
 // Sweep removes the records of tokens, secret ids, sessions and links that ended
-// long ago, a bounded number at a time. They have been refused since they ended.
+// long ago, and idempotency keys, a bounded number at a time. They have been refused since they
+// ended.
 func (s *Service) Sweep(ctx context.Context) error {
 	before := s.clock.Trusted().Add(-sweepGrace)
 	for _, kind := range sweeps {
@@ -55,5 +50,22 @@ func (s *Service) Sweep(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	if err := s.sweepPeople(ctx, before); err != nil {
+		return err
+	}
+	return s.sweepKeys(ctx)
+}
+
+// sweepPeople removes sessions and links.
+func (s *Service) sweepPeople(ctx context.Context, before time.Time) error {
+	due := false
+	err := s.db.View(ctx, func(tx *store.Tx) (err error) {
+		due, err = directory.AnyEnded(tx, before)
+		return err
+	})
+	if err != nil || !due {
+		return err
+	}
+	_, err = s.db.Update(ctx, func(tx *store.Tx) error { return directory.SweepEnded(tx, before, sweepMost) })
+	return err
 }

@@ -33,6 +33,16 @@ func Link(tx *store.Tx, text domain.Secret, now time.Time) (directory.Link, erro
 	return l, err
 }
 
+// LinkURL is where a link is opened. What opens stands in the fragment, which
+// browsers send to nobody.
+func LinkURL(origin string, kind directory.LinkKind, text domain.Secret) domain.Secret {
+	page := "/setup#"
+	if kind == directory.InvitationLink {
+		page = "/join#"
+	}
+	return domain.SecretString(origin + page + string(text.Reveal()))
+}
+
 // mayLink says whether who made the link could make it today.
 func mayLink(tx *store.Tx, l directory.Link, now time.Time) (bool, error) {
 	switch {

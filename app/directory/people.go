@@ -133,11 +133,7 @@ func Members(tx *store.Tx, tenant domain.TenantID, now time.Time) ([]Member, err
 // BreakGlasses lists the memberships that operators opened by breaking the glass
 // and that hold, in one tenant or, for "", in all, by tenant.
 func BreakGlasses(tx *store.Tx, tenant domain.TenantID, now time.Time) (out []Member, err error) {
-	var prefix []byte
-	if tenant != "" {
-		prefix = within(tenant, "")
-	}
-	err = tx.Scan(bucketMembers, prefix, nil, func(_, value []byte) error {
+	err = tx.Scan(bucketMembers, tenantPrefix(tenant), nil, func(_, value []byte) error {
 		if !bytes.Contains(value, []byte(`"expires":`)) { // nearly all: they need not be decoded
 			return nil
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -48,18 +49,25 @@ type Surface interface {
 // Exempt lists, with the reason, the routes that have no action: they show
 // nothing of a tenant, and no event is written for them.
 var Exempt = map[string]string{
-	"GET /assets/*": "what every page loads; the same for everybody",
-	"GET /trust":    "how to trust the certificate, for who cannot sign in before that",
-	"GET /ca.crt":   "the authority's certificate, which stands in every TLS handshake",
-	"GET /login":    "the form to sign in with; what is sent with it is session.create",
-	"GET /setup":    "the form for the link to an account; looking at a link is link.show",
-	"GET /join":     "the form for an invitation; looking at a link is link.show",
-	"POST /theme":   "keeps in a cookie whether pages are light or dark",
+	"GET /assets/*":            "what every page loads; the same for everybody",
+	"GET /trust":               "how to trust the certificate, for who cannot sign in before that",
+	"GET /ca.crt":              "the authority's certificate, which stands in every TLS handshake",
+	"GET /login":               "the form to sign in with; what is sent with it is session.create",
+	"GET /setup":               "the form for the link to an account; looking at a link is link.show",
+	"GET /join":                "the form for an invitation; looking at a link is link.show",
+	"POST /theme":              "keeps in a cookie whether pages are light or dark",
+	"GET /api/v1/openapi.json": "it is the same for every appliance and shows nothing of this one",
+}
+
+// Options of a server.
+type Options struct {
+	Proxies []netip.Prefix // peers that are believed when they say for whom they ask
 }
 
 // Server answers for its surfaces on any number of listeners.
 type Server struct {
 	log      *slog.Logger
+	options  Options
 	app      *fiber.App
 	conns    connections
 	surfaces []Surface
@@ -71,8 +79,8 @@ type Server struct {
 
 // New makes a server of surfaces. A route whose action is not in the table, or
 // that has none and is not exempt, is a fault in Coffer and panics.
-func New(log *slog.Logger, surfaces ...Surface) *Server {
-	s := &Server{log: log, conns: connections{open: map[net.Conn]struct{}{}}, surfaces: surfaces}
+func New(log *slog.Logger, o Options, surfaces ...Surface) *Server {
+	s := &Server{log: log, options: o, conns: connections{open: map[net.Conn]struct{}{}}, surfaces: surfaces}
 	s.app = fiber.New(fiber.Config{
 		AppName: "Coffer", DisableStartupMessage: true, DisableDefaultContentType: true,
 		StrictRouting: true, CaseSensitive: true, Immutable: true,
@@ -185,6 +193,6 @@ func Context() (context.Context, context.CancelFunc) {
 // LogFailure tells the operator's log what callers do not see.
 func LogFailure(log *slog.Logger, c *fiber.Ctx, err error) {
 	log.LogAttrs(c.Context(), slog.LevelError, "request failed",
-		slog.String("request_id", string(c.Response().Header.Peek(RequestIDHeader))),
+		slog.String("request_id", RequestID(c)),
 		slog.String("route", c.Route().Path), slog.String("error", fmt.Sprint(err)))
 }
