@@ -16,10 +16,17 @@ func (u *UI) invite(r *request) error {
 	if err != nil {
 		return r.memberDone("invite", "", err)
 	}
-	return r.membersPage(form{}, &linkMade{
-		// In the fragment: it is sent to no server, and stands in no log.
-		URL: u.opts.URL + "/join#" + string(out.Token.Reveal()), For: r.text("role"), Expires: out.Expires,
-	})
+	return r.membersPage(form{}, u.linkMade(out, "/join", r.text("role")))
+}
+
+// linkMade is the address of a link. Its token stands in the fragment, which is
+// sent to no server and stands in no log.
+func (u *UI) linkMade(out actions.LinkOut, path, who string) *linkMade {
+	url := string(out.URL.Reveal())
+	if url == "" {
+		url = u.opts.URL + path + "#" + string(out.Token.Reveal())
+	}
+	return &linkMade{URL: url, For: who, Expires: out.Expires}
 }
 
 func (u *UI) inviteRevoke(r *request) error {

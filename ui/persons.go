@@ -71,7 +71,7 @@ func (u *UI) setupLinkMake(r *request) error {
 		}
 		return r.personsPage(f, nil)
 	}
-	return r.personsPage(form{}, &linkMade{URL: u.opts.URL + "/setup#" + string(out.Token.Reveal()), For: "operator", Expires: out.Expires})
+	return r.personsPage(form{}, u.linkMade(out, "/setup", "operator"))
 }
 
 func (r *request) personRoleIn() actions.PersonRoleIn {

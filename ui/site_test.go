@@ -96,15 +96,12 @@ func sealedSite(tb testing.TB) *site {
 
 // defaults are the options of a site, over TLS or in the clear.
 func defaults(plain bool, s *site) ui.Options {
-	return ui.Options{Plain: plain, URL: "https://coffer.example:8443", Version: "test", Now: s.clock.Now, CA: authority{}}
+	return ui.Options{Plain: plain, URL: "https://coffer.example:8443", Version: "test", Now: s.clock.Now, CA: authority}
 }
 
 // authority is a certificate authority for show.
-type authority struct{}
-
-func (authority) PEM() []byte { return []byte("-----BEGIN CERTIFICATE-----\n") }
-func (authority) Fingerprint() string {
-	return strings.TrimSuffix(strings.Repeat("AB:", 32), ":")
+func authority() ([]byte, string) {
+	return []byte("-----BEGIN CERTIFICATE-----\n"), strings.TrimSuffix(strings.Repeat("AB:", 32), ":")
 }
 
 // open is what the gate does with the root key.

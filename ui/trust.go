@@ -15,23 +15,21 @@ type trustView struct {
 }
 
 func (u *UI) trust(r *request) error {
-	v := trustView{base: r.base("Trust this appliance"), Own: u.opts.CA != nil}
-	if v.Own {
-		v.Fingerprint = u.opts.CA.Fingerprint()
-	}
-	return r.show("trust", v)
+	certificate, fingerprint := u.authority()
+	return r.show("trust", trustView{base: r.base("Trust this appliance"), Own: len(certificate) > 0, Fingerprint: fingerprint})
 }
 
 // caFile gives the certificate of the authority. It is public: it stands in every
 // TLS handshake.
 func (u *UI) caFile(r *request) error {
-	if u.opts.CA == nil {
+	certificate, _ := u.authority()
+	if len(certificate) == 0 {
 		return domain.Errorf(domain.NotFound, "this appliance has no certificate authority of its own").
 			WithHint("it was given its certificate by whoever runs it")
 	}
 	r.Set(fiber.HeaderContentType, "application/x-x509-ca-cert")
 	r.Set(fiber.HeaderContentDisposition, `attachment; filename="coffer-ca.crt"`)
-	return r.Send(u.opts.CA.PEM())
+	return r.Send(certificate)
 }
 
 // asset gives one of the files that pages load. Their address has the digest of

@@ -15,15 +15,22 @@ import (
 type Options struct {
 	Plain   bool             // served without TLS, on a loopback address only: cookies cannot be Secure
 	URL     string           // where the appliance is, for what is copied from pages: https://coffer.example:8443
-	CA      Authority        // the appliance's own certificate authority, nil if it was given a certificate
+	CA      Authority        // gives the appliance's own authority, nil if it was given a certificate
 	Version string           // shown on every page
 	Now     func() time.Time // nil means time.Now
 }
 
-// Authority is the certificate authority that browsers are asked to trust.
-type Authority interface {
-	PEM() []byte         // the certificate
-	Fingerprint() string // SHA-256 of it, as tools print it
+// Authority gives the certificate, in PEM, of the authority that browsers are
+// asked to trust, and its fingerprint as tools print it. Both are empty as long as
+// there is none.
+type Authority func() (certificate []byte, fingerprint string)
+
+// authority is what there is to trust.
+func (u *UI) authority() (certificate []byte, fingerprint string) {
+	if u.opts.CA == nil {
+		return nil, ""
+	}
+	return u.opts.CA()
 }
 
 // UI is the pages, a surface of httpd.
