@@ -21,6 +21,7 @@ import (
 	"coffer/app/domain"
 	"coffer/app/durable"
 	"coffer/app/httpd"
+	"coffer/ui"
 )
 
 // drainTime is how long requests that are under way may take when stopping.
@@ -90,7 +91,7 @@ func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.L
 	d.gate = actions.NewGate(file, m, d.open)
 	native := api.New(d.gate, log)
 	d.local = httpd.New(log, httpd.Options{}, native)
-	d.net.server = httpd.New(log, httpd.Options{Proxies: cfg.Proxies}, native)
+	d.net.server = httpd.New(log, httpd.Options{Proxies: cfg.Proxies}, native, d.pages())
 	if opener == nil {
 		return d, nil
 	}
@@ -101,6 +102,15 @@ func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.L
 		return d, nil // a person can still open it
 	}
 	return d, err
+}
+
+// pages are what people see, over the port alone.
+func (d *daemon) pages() *ui.UI {
+	o := ui.Options{Plain: !d.cfg.TLS, URL: d.cfg.url, Version: version(), Now: d.cfg.wall}
+	if own := d.net.own; own != nil {
+		o.CA = func() ([]byte, string) { return own.Authority(), d.net.fingerprint() }
+	}
+	return ui.New(d.gate, d.log, o)
 }
 
 // notice remembers a sentence for the operator.

@@ -66,6 +66,9 @@ func (r *running) walk(token, tenant string, route httpd.Route) answer {
 	if strings.Contains(route.Path, "passkeys") {
 		id = "pk_none"
 	}
+	if strings.Contains(route.Path, "alerts") {
+		id = "al_none"
+	}
 	accessor := "ta_none"
 	if strings.Contains(route.Path, "sessions") {
 		accessor = "us_none"

@@ -49,6 +49,13 @@ type Surface interface {
 // Exempt lists, with the reason, the routes that have no action: they show
 // nothing of a tenant, and no event is written for them.
 var Exempt = map[string]string{
+	"GET /assets/*":            "what every page loads; the same for everybody",
+	"GET /trust":               "how to trust the certificate, for who cannot sign in before that",
+	"GET /ca.crt":              "the authority's certificate, which stands in every TLS handshake",
+	"GET /login":               "the form to sign in with; what is sent with it is session.create",
+	"GET /setup":               "the form for the link to an account; looking at a link is link.show",
+	"GET /join":                "the form for an invitation; looking at a link is link.show",
+	"POST /theme":              "keeps in a cookie whether pages are light or dark",
 	"GET /api/v1/openapi.json": "it is the same for every appliance and shows nothing of this one",
 }
 
