@@ -11,6 +11,7 @@ import (
 
 	"coffer/app/actions"
 	"coffer/app/alerts"
+	"coffer/app/cert"
 	"coffer/app/domain"
 	"coffer/app/durable"
 	"coffer/app/store"
@@ -183,18 +184,33 @@ func clockText(s durable.Step) string {
 	return fmt.Sprintf("the clock jumped by %v", s.Jump.Round(time.Second))
 }
 
-// How often the clock is looked at, and expired tokens are swept.
+// certify makes the machine's certificate if it is due.
+func (a *appliance) certify(ctx context.Context, n *network) error {
+	if n.own == nil {
+		return nil
+	}
+	authority, err := cert.OpenAuthority(ctx, a.db, a.clock.Now())
+	if err != nil {
+		return fmt.Errorf("opening the certificate authority: %w", err)
+	}
+	return n.renew(authority, a.clock.Now())
+}
+
+// How often the clock is looked at, expired tokens are swept, and the machine's
+// names are compared with those of its certificate.
 const (
-	clockEvery = 5 * time.Second
-	sweepEvery = 10 * time.Minute
+	clockEvery   = 5 * time.Second
+	sweepEvery   = 10 * time.Minute
+	certifyEvery = time.Minute
 )
 
 // watch reports clock jumps and sweeps what expired until the context ends or
 // the audit log can no longer be written, which is an error.
-func (a *appliance) watch(ctx context.Context) error {
-	clock, sweep := time.NewTicker(clockEvery), time.NewTicker(sweepEvery)
+func (a *appliance) watch(ctx context.Context, n *network) error {
+	clock, sweep, certify := time.NewTicker(clockEvery), time.NewTicker(sweepEvery), time.NewTicker(certifyEvery)
 	defer clock.Stop()
 	defer sweep.Stop()
+	defer certify.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -206,6 +222,11 @@ func (a *appliance) watch(ctx context.Context) error {
 			a.clock.Now()
 			if err := a.reportClock(ctx); err != nil {
 				return err
+			}
+		case <-certify.C:
+			if err := a.certify(ctx, n); err != nil && ctx.Err() == nil {
+				a.log.LogAttrs(ctx, slog.LevelError, "renewing the certificate", slog.String("error", err.Error()))
+				a.alerts.Raise(alerts.Certificate, "", "the certificate of this machine could not be renewed: "+err.Error())
 			}
 		case <-sweep.C:
 			if err := a.service.Sweep(ctx); err != nil && ctx.Err() == nil {

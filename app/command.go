@@ -31,13 +31,21 @@ func tokenFlag() cli.Flag {
 	return &cli.StringFlag{Name: "token-file", Usage: "`FILE` with a token to act with (or COFFER_TOKEN)"}
 }
 
+func addrFlag() cli.Flag {
+	return &cli.StringFlag{Name: "addr", Usage: "`URL` of a Coffer to call over the network instead of the local socket (COFFER_ADDR, if there is no socket)"}
+}
+
+func authorityFlag() cli.Flag {
+	return &cli.StringFlag{Name: "cacert", Usage: "`FILE` with the certificate authority to trust, in PEM (COFFER_CACERT)"}
+}
+
 func tenantFlag() cli.Flag {
 	return &cli.StringFlag{Name: "tenant", Aliases: []string{"t"}, Usage: "`TENANT` to act in (COFFER_TENANT)"}
 }
 
 // clientFlags are those of every command that calls a running Coffer.
 func clientFlags(more ...cli.Flag) []cli.Flag {
-	return append(more, dataFlag(), tokenFlag(), outputFlag())
+	return append(more, dataFlag(), addrFlag(), authorityFlag(), tokenFlag(), outputFlag())
 }
 
 func tenantFlags(more ...cli.Flag) []cli.Flag { return clientFlags(append(more, tenantFlag())...) }

@@ -33,7 +33,8 @@ type daemon struct {
 	lock    *durable.Lock
 	clock   *durable.Clock
 	gate    *actions.Gate
-	server  *httpd.Server
+	local   *httpd.Server // on the local socket
+	net     *network
 	notices []string
 
 	mu        sync.Mutex
@@ -71,6 +72,9 @@ func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.L
 			return nil, dataError(cfg.Data, err)
 		}
 	}
+	if d.net, err = openNetwork(cfg, log, time.Now); err != nil {
+		return nil, err
+	}
 	if d.clock, err = durable.OpenClock(clockPath(cfg.Data), cfg.wall, nil); err != nil {
 		return nil, damagedPart(err)
 	}
@@ -79,7 +83,9 @@ func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.L
 		return nil, err
 	}
 	d.gate = actions.NewGate(file, m, d.open)
-	d.server = httpd.New(log, api.New(d.gate, log))
+	native := api.New(d.gate, log)
+	d.local = httpd.New(log, httpd.Options{}, native)
+	d.net.server = httpd.New(log, httpd.Options{Proxies: cfg.Proxies}, native)
 	if opener == nil {
 		return d, nil
 	}
@@ -143,6 +149,9 @@ func (d *daemon) open(ctx context.Context, root domain.Secret) (*actions.Service
 	if err != nil {
 		return nil, diskError(d.cfg.Data, err)
 	}
+	if err := a.certify(ctx, d.net); err != nil {
+		return nil, diskError(d.cfg.Data, errors.Join(err, a.close(context.WithoutCancel(ctx))))
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.appliance = a
@@ -181,23 +190,44 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return d.server.Serve(l) })
+	group.Go(func() error { return d.local.Serve(l) })
+	group.Go(func() error { return d.serveNetwork(ctx) })
+	group.Go(func() error { d.net.watch(ctx); return nil })
 	group.Go(func() error {
 		<-ctx.Done()
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 		defer cancel()
-		return d.server.Shutdown(drain)
+		var both errgroup.Group
+		both.Go(func() error { return d.local.Shutdown(drain) })
+		both.Go(func() error { return d.net.server.Shutdown(drain) })
+		return both.Wait()
 	})
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-d.opened:
-			return d.appliance.watch(ctx)
+			return d.appliance.watch(ctx, d.net)
 		}
 	})
 	ready()
 	return group.Wait()
+}
+
+// serveNetwork answers on the port, as soon as there is a certificate to show: a
+// sealed appliance that never had one makes it when it is opened.
+func (d *daemon) serveNetwork(ctx context.Context) error {
+	if d.net.tcp == nil {
+		return nil
+	}
+	if !d.net.ready() {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.opened:
+		}
+	}
+	return d.net.server.Serve(d.net.listener())
 }
 
 // close gives everything back, in the reverse order of startDaemon.
@@ -209,6 +239,7 @@ func (d *daemon) close(ctx context.Context) error {
 		d.appliance = nil
 	}
 	d.mu.Unlock()
+	errs = append(errs, d.net.close())
 	if d.clock != nil {
 		errs = append(errs, d.clock.Close())
 	}

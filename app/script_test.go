@@ -74,6 +74,7 @@ func newSession(env *testscript.Env) error {
 	s := &session{tb: tb}
 	env.Values[sessionKey{}] = s
 	env.Setenv("COFFER_DATA", filepath.Join(shortDir(tb), "d"))
+	env.Setenv("COFFER_LISTEN", "127.0.0.1:0")
 	env.Setenv("UID", strconv.Itoa(os.Geteuid())) // the name of the one at the socket is uid-$UID
 	env.Setenv("COFFER_TPM", filepath.Join(env.WorkDir, "no-tpm"))
 	env.Defer(func() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -49,9 +50,15 @@ type Surface interface {
 // nothing of a tenant, and no event is written for them.
 var Exempt = map[string]string{}
 
+// Options of a server.
+type Options struct {
+	Proxies []netip.Prefix // peers that are believed when they say for whom they ask
+}
+
 // Server answers for its surfaces on any number of listeners.
 type Server struct {
 	log      *slog.Logger
+	options  Options
 	app      *fiber.App
 	conns    connections
 	surfaces []Surface
@@ -63,8 +70,8 @@ type Server struct {
 
 // New makes a server of surfaces. A route whose action is not in the table, or
 // that has none and is not exempt, is a fault in Coffer and panics.
-func New(log *slog.Logger, surfaces ...Surface) *Server {
-	s := &Server{log: log, conns: connections{open: map[net.Conn]struct{}{}}, surfaces: surfaces}
+func New(log *slog.Logger, o Options, surfaces ...Surface) *Server {
+	s := &Server{log: log, options: o, conns: connections{open: map[net.Conn]struct{}{}}, surfaces: surfaces}
 	s.app = fiber.New(fiber.Config{
 		AppName: "Coffer", DisableStartupMessage: true, DisableDefaultContentType: true,
 		StrictRouting: true, CaseSensitive: true, Immutable: true,
