@@ -16,7 +16,7 @@ import (
 var layers = map[string]int{
 	"app/domain": 0, "app/durable": 0, "audit/record": 0, "vault/seal/sealtest": 0, "app/store/storetest": 2,
 	"app/store": 1, "app/authz": 1, "vault/seal": 1, "tenants/cryptvfs": 1, "tenants/sqlite": 1, "audit/wal": 1,
-	"audit": 2, "vault/token": 2, "tenants/guard": 2, "app/alerts": 2,
+	"audit": 2, "vault/token": 2, "tenants/guard": 2, "app/alerts": 2, "app/once": 2,
 	"vault": 3, "tenants": 3, "app/directory": 3, "app/cert": 3,
 	"app/authn":   4,
 	"app/actions": 5,
@@ -54,7 +54,7 @@ var calls = map[string][]string{
 	"os.Rename":       {"app/durable", "app/store"}, // the store swaps files under its own lock
 	"authz.ForSystem": {"app/actions"},
 	".Reveal": {
-		"app", "app/authn", "app/directory", "app/domain", "vault", "vault/seal", "vault/token", "audit",
+		"app", "app/authn", "app/directory", "app/domain", "app/once", "vault", "vault/seal", "vault/token", "audit",
 	},
 }
 

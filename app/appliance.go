@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"time"
 
@@ -205,12 +206,23 @@ const (
 )
 
 // watch reports clock jumps and sweeps what expired until the context ends or
-// the audit log can no longer be written, which is an error.
+// the audit log or a store can no longer be written, which is an error.
 func (a *appliance) watch(ctx context.Context, n *network) error {
 	clock, sweep, certify := time.NewTicker(clockEvery), time.NewTicker(sweepEvery), time.NewTicker(certifyEvery)
 	defer clock.Stop()
 	defer sweep.Stop()
 	defer certify.Stop()
+	stopped := make(chan error, 1) // a store took its last revision
+	for _, wait := range []func(context.Context, store.Revision) (store.Revision, error){a.db.Watch, a.vault.WatchKeys} {
+		go func() {
+			if _, err := wait(ctx, math.MaxUint64); ctx.Err() == nil {
+				select {
+				case stopped <- err:
+				default: // the other one was first
+				}
+			}
+		}()
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -218,6 +230,8 @@ func (a *appliance) watch(ctx context.Context, n *network) error {
 		case <-a.journal.Failed():
 			return domain.Errorf(domain.Unavailable, "the audit log cannot be written, so nothing is answered: %w", a.journal.Err()).
 				WithHint("look at the disk under %s, then start Coffer again", auditDir(a.cfg.Data))
+		case err := <-stopped:
+			return fmt.Errorf("nothing more can be changed: %w", err)
 		case <-clock.C:
 			a.clock.Now()
 			if err := a.reportClock(ctx); err != nil {

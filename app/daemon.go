@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -118,12 +119,22 @@ func lockError(data string, err error) error {
 func dataError(data string, err error) error {
 	e := domain.Errorf(domain.Unavailable, "the data directory %s cannot be used: %w", data, err)
 	if errors.Is(err, fs.ErrPermission) {
-		return e.WithHint("it must belong to the user that runs Coffer: chown -R %d:%d %s", os.Geteuid(), os.Getegid(), data)
+		return e.WithHint("%s", ownerHint(data, os.Geteuid(), os.Getegid(), os.Getpid() == 1))
 	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return e.WithHint("make room on its disk, then start again")
 	}
 	return e.WithHint("choose another with --data DIR")
+}
+
+// ownerHint says whose the data directory must be. contained is for the first
+// process of a container: what it sees at the path is a directory of the host
+// under another name, and only there somebody can change its owner.
+func ownerHint(data string, uid, gid int, contained bool) string {
+	if contained {
+		return fmt.Sprintf("it must belong to uid %d, as which Coffer runs in this container; on the host: chown -R %d:%d DIR, where DIR is the directory mounted at %s", uid, uid, gid, data)
+	}
+	return fmt.Sprintf("it must belong to the user that runs Coffer: chown -R %d:%d %s", uid, gid, data)
 }
 
 // diskError gives what the system said of a file a kind and a hint, unless

@@ -2,9 +2,12 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"coffer/app/actions"
@@ -31,6 +34,28 @@ func ServeForTest(ctx context.Context, data string, wall func() time.Time, ready
 		return closeErr
 	}
 	return runErr
+}
+
+// DemoForTest serves a new data directory, walks the demo on it, and stops.
+func DemoForTest(ctx context.Context, data string, out io.Writer) (err error) {
+	cfg := Config{Data: data, Seal: "keyfile", TPM: "/dev/null", AuditSpace: 1 << 30}
+	std := Stdio{Out: out, Err: out, Env: func(string) string { return "" }}
+	d, err := startDaemon(ctx, cfg, cfg.machine(std), slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var walkErr error
+	var walking sync.WaitGroup
+	runErr := d.run(ctx, func() {
+		walking.Go(func() {
+			walkErr = walk(ctx, d, std)
+			stop()
+		})
+	})
+	walking.Wait()
+	return errors.Join(walkErr, runErr, d.close(context.WithoutCancel(ctx)))
 }
 
 // SocketClient is an HTTP client for the local socket of a data directory.
@@ -139,3 +164,17 @@ func (o *Opened) Raise(ctx context.Context, kind alerts.Kind, tenant domain.Tena
 	o.a.alerts.Raise(kind, tenant, text)
 	return o.a.alerts.Store(ctx, o.a.db)
 }
+
+// Health asks whether the server of a data directory answers.
+func Health(ctx context.Context, data string) error {
+	_, err := health(ctx, newClient(socketPath(data), domain.Secret{}))
+	return err
+}
+
+// OwnerHint says whose the data directory must be.
+func OwnerHint(data string, uid, gid int, contained bool) string {
+	return ownerHint(data, uid, gid, contained)
+}
+
+// ReadTyped reads a line as a raw terminal gives it.
+var ReadTyped = readTyped

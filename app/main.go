@@ -103,7 +103,7 @@ func newRoot(std Stdio) *cli.App {
 			newSecretCommand(std), newWorkloadCommand(std), newTokenCommand(std),
 			newSQLCommand(std), newAuditCommand(std), newAlertCommand(std),
 			newRoleCommand(std), newActionCommand(std),
-			newDoctorCommand(std), newConfigCommand(std), newVersionCommand(std),
+			newDoctorCommand(std), newHealthCommand(std), newConfigCommand(std), newVersionCommand(std),
 		},
 	}
 }

@@ -64,6 +64,9 @@ func TestWalk(t *testing.T) {
 		token := r.issue("acme", object{"role": role})
 		for _, route := range api.New(nil, slog.New(slog.DiscardHandler)).Routes() {
 			info, known := authz.Lookup(route.Action)
+			if _, exempt := httpd.Exempt[route.Method+" "+route.Path]; exempt {
+				continue
+			}
 			if !known {
 				t.Fatalf("%s %s: the action %q is not in the table", route.Method, route.Path, route.Action)
 			}
@@ -86,7 +89,7 @@ func TestWalk(t *testing.T) {
 				continue
 			}
 			foreign, unknown := r.walk(token, "globex", route), r.walk(token, "nobody", route)
-			if foreign.status != http.StatusForbidden || foreign.status != unknown.status || string(foreign.body) != string(unknown.body) {
+			if foreign.status != http.StatusForbidden || foreign.status != unknown.status || foreign.words() != unknown.words() {
 				t.Errorf("%s by %s: foreign %d %s, unknown %d %s", route.Action, role, foreign.status, foreign.body, unknown.status, unknown.body)
 			}
 			if foreign.receipt == "" || unknown.receipt == "" {
@@ -171,6 +174,9 @@ func TestBadRequests(t *testing.T) {
 		a := r.do("", tc.method, tc.path, tc.body)
 		if a.status != tc.status || !strings.Contains(string(a.body), tc.words) {
 			t.Errorf("%s %.60s: %d %.200s, want %d with %q", tc.method, tc.path, a.status, a.body, tc.status, tc.words)
+		}
+		if field, _ := fields(a.body)["field"].(string); field == "" && tc.status == http.StatusBadRequest {
+			t.Errorf("%s %.60s names no field: %.200s", tc.method, tc.path, a.body)
 		}
 	}
 	var list struct {

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"coffer/app/authz"
 	"coffer/app/domain"
 	"coffer/audit"
 	"coffer/audit/wal"
@@ -186,6 +187,31 @@ func TestSegmentLost(t *testing.T) {
 		}
 		if n := a.count(audit.SegmentLost, ""); n != 1 {
 			t.Errorf("%s: %d alarms", name, n)
+		}
+	}
+}
+
+// The last batch of all can be the one that fails. The alarm is raised all the
+// same, before Close returns.
+func TestLastBatchFails(t *testing.T) {
+	for range 100 {
+		var a alarms
+		d := &disk{after: 1 << 30}
+		o := smallOptions(t.TempDir())
+		o.Alarm = a.raise
+		l := open(t, audit.WithFiles(o, d))
+		register(t, l, "acme")
+		p := begin(t, l, grant(t, "acme", authz.SecretPut, "x"))
+		_, err := p.Intent(background, nil)
+		must(t, err)
+		d.fail(func(d *disk) { d.write, d.after = syscall.EIO, 0 })
+		_, err = p.Finish(background, audit.OK, nil) // its outcome is not waited for
+		must(t, err)
+		if err := l.Close(background); err == nil {
+			t.Fatal("closed as if nothing had happened")
+		}
+		if n := a.count(audit.WriteFailed, ""); n != 1 {
+			t.Fatalf("%d alarms", n)
 		}
 	}
 }

@@ -36,6 +36,7 @@ type Options struct {
 
 	files    wal.Files // tests put failing disks here
 	keyCache int
+	still    bool // the keeper does nothing by itself: tests that count its ticks make them
 }
 
 // DefaultSpace is how many bytes all logs together may take if nobody said
@@ -286,6 +287,7 @@ func (l *Log) end() error {
 		again = l.keeper.runTodo()
 	}
 	err := l.queue.stop()
+	l.keeper.runTodo() // the alarm about a last batch that failed
 	if err == nil {
 		err = l.writeHeads(true)
 	}

@@ -8,6 +8,7 @@ import (
 	"coffer/app/authz"
 	"coffer/app/directory"
 	"coffer/app/domain"
+	"coffer/app/once"
 	"coffer/app/store"
 	"coffer/audit"
 	"coffer/tenants"
@@ -26,8 +27,9 @@ type call struct {
 	permit  *audit.Permit
 	detail  audit.Detail // what the outcome says besides; never a secret
 	intent  audit.IntentID
-	begun   bool // the intent is durable
-	changed bool // the control store holds a marker of the intent
+	begun   bool        // the intent is durable
+	changed bool        // the control store holds a marker of the intent
+	claim   *once.Claim // the idempotency key, nil for none
 }
 
 // open checks that the tenant, if the action has one, may be worked in.
@@ -108,7 +110,8 @@ func (c *call) begin(ctx context.Context) error {
 }
 
 // change makes the intent durable, then runs fn in one transaction of the
-// control store together with the intent's id.
+// control store together with the intent's id and the mark of the caller's
+// idempotency key, if there is one.
 //
 // On the way it drops the markers of changes whose outcome is durable.
 func (c *call) change(ctx context.Context, fn func(tx *store.Tx) error) error {
@@ -131,6 +134,9 @@ func (c *call) change(ctx context.Context, fn func(tx *store.Tx) error) error {
 		if err := tx.Put(bucketIntents, c.intent[:], []byte(c.permit.Action())); err != nil {
 			return err
 		}
+		if err := c.mark(tx); err != nil {
+			return err
+		}
 		return fn(tx)
 	})
 	if err != nil {
@@ -149,6 +155,9 @@ func (c *call) finish(ctx context.Context, actErr error) (audit.Receipt, error) 
 		c.detail["error"] = domain.KindOf(actErr).String()
 	}
 	outcome := outcomeOf(actErr)
+	if _, open := errors.AsType[*store.UncertainError](actErr); open {
+		outcome = audit.Unknown
+	}
 	if c.changed {
 		// It is committed: what failed after that, and is in the detail, did
 		// not undo it. A start would derive the same from the marker.

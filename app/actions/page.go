@@ -2,6 +2,7 @@ package actions
 
 import (
 	"context"
+	"errors"
 	"strconv"
 
 	"coffer/app/authz"
@@ -17,8 +18,8 @@ const (
 
 // Page asks for a part of a list: at most Limit entries after the cursor.
 type Page struct {
-	After string `query:"after" json:"-"`
-	Limit int    `query:"limit" json:"-"`
+	After string `query:"after" json:"-" doc:"cursor: the \"next\" of the page before" schema:"maxLength=1024"`
+	Limit int    `query:"limit" json:"-" doc:"entries of the page, at most" schema:"minimum=1,maximum=1000,default=100"`
 }
 
 func (p Page) check() error {
@@ -36,6 +37,18 @@ func (p Page) size() int {
 		return DefaultPage
 	}
 	return p.Limit
+}
+
+// inField names the member of the input that holds a value which is checked under
+// another name: errors name what the caller can correct.
+func inField(name string, err error) error {
+	e, ok := errors.AsType[*domain.Error](err)
+	if !ok || e.Kind != domain.Invalid {
+		return err
+	}
+	named := *e
+	named.Field = name
+	return &named
 }
 
 // cursor and parseCursor are the text form of a place in a log.

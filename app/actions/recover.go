@@ -7,6 +7,7 @@ import (
 
 	"coffer/app/authz"
 	"coffer/app/domain"
+	"coffer/app/once"
 	"coffer/app/store"
 	"coffer/audit"
 	"coffer/tenants"
@@ -24,6 +25,11 @@ func (s *Service) recover(ctx context.Context) error {
 		if in.Action == authz.TenantCreate && outcome != audit.OK {
 			if err := s.cleanUp(ctx, domain.TenantID(in.Resource)); err != nil {
 				return fmt.Errorf("removing what the creation of tenant %q left: %w", in.Resource, err)
+			}
+		}
+		if in.Action == authz.SealAdd && outcome != audit.OK { // the mark of its key was put before
+			if _, err := s.db.Update(ctx, func(tx *store.Tx) error { return once.DropIntent(tx, in.ID) }); err != nil {
+				return err
 			}
 		}
 		if err := s.log.Resolve(ctx, in.ID, outcome, audit.Detail{"derived": true}); err != nil {

@@ -14,6 +14,7 @@ import (
 	"coffer/audit"
 	"coffer/tenants"
 	"coffer/vault"
+	"coffer/vault/token"
 )
 
 // Clock is the time by which things end: it never runs backwards.
@@ -46,14 +47,15 @@ type Service struct {
 	creating sync.Mutex // one tenant is created at a time
 	rekeying sync.Mutex // one change of the key table or the root key at a time
 
-	mu   sync.Mutex
-	done []audit.IntentID // changes whose outcome was handed to the log: their markers can go
+	mu     sync.Mutex
+	done   []audit.IntentID    // changes whose outcome was handed to the log: their markers can go
+	claims map[string]struct{} // idempotency keys whose request is under way
 }
 
 // New makes the service, tells the log which tenants there are, and completes
 // what a crash interrupted.
 func New(ctx context.Context, p Parts) (*Service, error) {
-	s := &Service{db: p.DB, vault: p.Vault, log: p.Log, files: p.Files, seal: p.Seal, clock: p.Clock}
+	s := &Service{db: p.DB, vault: p.Vault, log: p.Log, files: p.Files, seal: p.Seal, clock: p.Clock, claims: map[string]struct{}{}}
 	if err := s.registerTenants(ctx); err != nil {
 		return nil, err
 	}
@@ -81,6 +83,9 @@ func (s *Service) Bearer(ctx context.Context, token domain.Secret, source string
 	}
 	return subject, err
 }
+
+// CrossSite counts a request that a page of another site had sent.
+func (s *Service) CrossSite(source string) { s.log.Unauthenticated(source, "cross-site") }
 
 // holds adds to a person at the socket what the person holds in the tenant that
 // the request names. A token's subject knows that already.
@@ -133,6 +138,20 @@ func (s *Service) refuse(ctx context.Context, who Caller, err error) (audit.Rece
 		return audit.Receipt{}, auditErr
 	}
 	return receipt, err
+}
+
+// Stranger counts a request that showed no credential, or one of a kind that
+// nobody has, with the source it came from.
+func (s *Service) Stranger(source, reason string) { s.log.Unauthenticated(source, reason) }
+
+// countStranger counts a credential in the input that does not hold.
+func (s *Service) countStranger(source string, err error) {
+	switch {
+	case errors.Is(err, authn.ErrLogin):
+		s.Stranger(source, "workload login")
+	case errors.Is(err, token.ErrUnknown):
+		s.Stranger(source, "unknown token")
+	}
 }
 
 // finished remembers intents whose outcome was handed to the log.

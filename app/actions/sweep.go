@@ -26,8 +26,9 @@ var sweeps = []struct {
 	{directory.AnyExpiredSecretID, directory.SweepSecretIDs},
 }
 
-// Sweep removes the records of tokens and secret ids that ended long ago, a
-// bounded number at a time. They have been refused since they ended.
+// Sweep removes the records of tokens and secret ids that ended long ago, and
+// idempotency keys, a bounded number at a time. They have been refused since they
+// ended.
 func (s *Service) Sweep(ctx context.Context) error {
 	before := s.clock.Trusted().Add(-sweepGrace)
 	for _, kind := range sweeps {
@@ -49,5 +50,5 @@ func (s *Service) Sweep(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return s.sweepKeys(ctx)
 }

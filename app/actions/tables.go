@@ -39,7 +39,7 @@ func ActionTable() []ActionInfo {
 	for _, i := range authz.Actions() {
 		out = append(out, ActionInfo{
 			Action: i.Action, Meaning: i.Meaning, Scope: i.Scope, Resource: i.Resource,
-			Changes: i.Changes, Roles: i.Roles, Own: i.Own, Cap: string(i.Cap),
+			Changes: i.Changes, Roles: append([]domain.Role{}, i.Roles...), Own: i.Own, Cap: string(i.Cap),
 		})
 	}
 	return out

@@ -27,28 +27,28 @@ const (
 // known; without one it is the caller. Only a caller who is the owner can have a
 // workload and a token of it made at once: they are for the owner to give.
 type TenantCreateIn struct {
-	ID            string       `json:"id"`
-	Name          string       `json:"name"`
-	Owner         string       `json:"owner,omitempty"`
-	RetentionDays int          `json:"retention_days,omitempty"` // 90 if zero
-	SecretBytes   int64        `json:"secret_bytes,omitempty"`   // 64 MiB if zero
-	FileBytes     int64        `json:"file_bytes,omitempty"`     // 10 GiB if zero
-	Workload      *NewWorkload `json:"workload,omitempty"`
-	Token         *NewToken    `json:"token,omitempty"` // of that workload
+	ID            string       `json:"id" doc:"3 to 40 of a-z, 0-9 and -, a letter first, no - last; never given out again" schema:"pattern=^[a-z][a-z0-9-]*[a-z0-9]$,minLength=3,maxLength=40"`
+	Name          string       `json:"name" doc:"a name for people" schema:"maxLength=128"`
+	Owner         string       `json:"owner,omitempty" doc:"name of a known person; the caller if empty" schema:"maxLength=64"`
+	RetentionDays int          `json:"retention_days,omitempty" doc:"how long its log is kept, 30 to 3650" schema:"default=90"`
+	SecretBytes   int64        `json:"secret_bytes,omitempty" doc:"quota of its secrets in bytes" schema:"minimum=0,default=67108864"`
+	FileBytes     int64        `json:"file_bytes,omitempty" doc:"quota of its database in bytes" schema:"minimum=0,default=10737418240"`
+	Workload      *NewWorkload `json:"workload,omitempty" doc:"its first workload; only the owner can have one made"`
+	Token         *NewToken    `json:"token,omitempty" doc:"a token of that workload"`
 }
 
 // NewWorkload is a tenant's first workload, as WorkloadCreateIn.
 type NewWorkload struct {
-	Name         string   `json:"name"`
-	Grants       []string `json:"grants"`
-	TokenTTL     Duration `json:"token_ttl,omitempty"`
-	SecretIDTTL  Duration `json:"secret_id_ttl,omitempty"`
-	SecretIDUses int      `json:"secret_id_uses,omitempty"`
+	Name         string   `json:"name" doc:"unique in the tenant: 1 to 64 of a-z, 0-9 and . _ - between them" schema:"maxLength=64"`
+	Grants       []string `json:"grants" doc:"capabilities such as secret:read:stripe/* or sql:analyst, none wider than the caller's" schema:"minItems=1,maxItems=64"`
+	TokenTTL     Duration `json:"token_ttl,omitempty" doc:"lifetime of its tokens, 1s to 24h" schema:"default=1h"`
+	SecretIDTTL  Duration `json:"secret_id_ttl,omitempty" doc:"lifetime of the first secret id, up to 2160h" schema:"default=720h"`
+	SecretIDUses int      `json:"secret_id_uses,omitempty" doc:"logins with the first secret id; any number if 0" schema:"minimum=0,maximum=1000000,default=0"`
 }
 
 // NewToken is a token of the first workload, as wide as the workload.
 type NewToken struct {
-	TTL Duration `json:"ttl,omitempty"` // 1 h if zero, 24 h at most
+	TTL Duration `json:"ttl,omitempty" doc:"lifetime, 1s to 24h" schema:"default=1h"`
 }
 
 // TenantCreated is a new tenant with the credentials that were asked for, which
@@ -73,7 +73,7 @@ type plan struct {
 func (in TenantCreateIn) plan() (p plan, err error) {
 	id, err := domain.ParseTenantID(in.ID)
 	if err != nil {
-		return p, err
+		return p, inField("id", err)
 	}
 	if _, err := domain.ParseText("name", in.Name, domain.MaxDisplayName); err != nil {
 		return p, err
@@ -127,7 +127,8 @@ func (p *plan) readWorkload(in TenantCreateIn) error {
 // one are removed, here or at the next start. The tenant's own log begins with a
 // note that says who made it, for whom, and what was given.
 var TenantCreate = Operation[TenantCreateIn, TenantCreated]{
-	action: authz.TenantCreate,
+	action:  authz.TenantCreate,
+	creates: true,
 	ask: func(_ context.Context, _ *Service, in TenantCreateIn) (authz.Request, error) {
 		p, err := in.plan()
 		return authz.Request{Resource: string(p.record.ID)}, err

@@ -22,10 +22,10 @@ type TenantInfo struct {
 	State         tenants.State   `json:"state"`
 	Created       time.Time       `json:"created"`
 	Changed       time.Time       `json:"changed"`
-	Slot          uint32          `json:"log_slot"`
-	RetentionDays uint32          `json:"retention_days"` // of its log
-	SecretBytes   int64           `json:"secret_bytes"`   // quota of its secrets
-	FileBytes     int64           `json:"file_bytes"`     // quota of its file
+	Slot          uint32          `json:"log_slot" doc:"number of its log in the journal"`
+	RetentionDays uint32          `json:"retention_days" doc:"how long its log is kept"`
+	SecretBytes   int64           `json:"secret_bytes" doc:"quota of its secrets"`
+	FileBytes     int64           `json:"file_bytes" doc:"quota of its file"`
 }
 
 func tenantInfo(r tenants.Record) TenantInfo {
@@ -180,7 +180,7 @@ var TenantDestroy = Operation[TenantDestroyIn, TenantInfo]{
 // TenantDestroyIn names the tenant twice.
 type TenantDestroyIn struct {
 	Tenant  string `path:"tenant" json:"-"`
-	Confirm string `query:"confirm" json:"-"`
+	Confirm string `query:"confirm" json:"-" doc:"the tenant's id once more; nothing brings it back" schema:"required"`
 }
 
 // destroy carries a committed decision out. Every step may be done again.

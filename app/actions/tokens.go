@@ -19,17 +19,17 @@ import (
 // wide as the caller; with a workload it stands for that workload.
 type TokenIssueIn struct {
 	Tenant   string   `path:"tenant" json:"-"`
-	Role     string   `json:"role,omitempty"`
-	Grants   []string `json:"grants,omitempty"`
-	Workload string   `json:"workload,omitempty"` // name
-	TTL      Duration `json:"ttl,omitempty"`      // 1 h if zero, 24 h at most
-	Name     string   `json:"name,omitempty"`     // a note for people
+	Role     string   `json:"role,omitempty" doc:"a role no wider than the caller's; without it and grants, all that the caller holds"`
+	Grants   []string `json:"grants,omitempty" doc:"capabilities such as secret:read:stripe/*, in place of a role" schema:"maxItems=64"`
+	Workload string   `json:"workload,omitempty" doc:"name of the workload for which it stands, in place of a role"`
+	TTL      Duration `json:"ttl,omitempty" doc:"lifetime, 1s to 24h" schema:"default=1h"`
+	Name     string   `json:"name,omitempty" doc:"a note for people" schema:"maxLength=128"`
 }
 
 // Issued is a new token; its text is shown this once.
 type Issued struct {
-	Token        domain.Disclosure  `json:"token"`
-	Accessor     string             `json:"accessor"`
+	Token        domain.Disclosure  `json:"token" doc:"the token, shown this once"`
+	Accessor     string             `json:"accessor" doc:"names the token and opens nothing"`
 	Tenant       domain.TenantID    `json:"tenant"`
 	Role         domain.Role        `json:"role,omitempty"`
 	Capabilities []authz.Capability `json:"capabilities,omitempty"`
@@ -45,7 +45,8 @@ func issued(text domain.Secret, t token.Token) Issued {
 
 // TokenIssue issues a token no wider than its maker.
 var TokenIssue = Operation[TokenIssueIn, Issued]{
-	action: authz.TokenIssue,
+	action:  authz.TokenIssue,
+	creates: true,
 	ask: func(_ context.Context, _ *Service, in TokenIssueIn) (authz.Request, error) {
 		tenant, err := domain.ParseTenantID(in.Tenant)
 		if err != nil {
@@ -89,6 +90,7 @@ func (in TokenIssueIn) spec() (token.Spec, error) {
 		s.Layer.Role, err = domain.ParseTenantRole(in.Role)
 	case len(in.Grants) > 0:
 		s.Layer.Capabilities, err = authz.ParseCapabilities(in.Grants)
+		err = inField("grants", err)
 	}
 	if err != nil {
 		return token.Spec{}, err
@@ -172,7 +174,7 @@ func infoOf(t token.Token) TokenInfo {
 
 // TokenHeld names a token by its text, which proves that one holds it.
 type TokenHeld struct {
-	Token domain.Secret `json:"token"`
+	Token domain.Secret `json:"token" doc:"the token itself, which proves that one holds it"`
 }
 
 // askHeld finds the tenant of the token, in whose log the event belongs.
@@ -183,7 +185,9 @@ func askHeld(ctx context.Context, s *Service, in TokenHeld) (r authz.Request, er
 		return err
 	})
 	if errors.Is(err, token.ErrUnknown) {
-		return r, domain.Errorf(domain.NotFound, "the token is not valid: it may have expired or been revoked")
+		e := domain.Errorf(domain.NotFound, "the token is not valid: it may have expired or been revoked")
+		e.Err = err
+		return r, e
 	}
 	return r, err
 }
@@ -308,9 +312,9 @@ var TokenList = Operation[TenantPage, TokenListOut]{
 
 // Login is a workload's role id and secret id.
 type Login struct {
-	RoleID   string        `json:"role_id"`
-	SecretID domain.Secret `json:"secret_id"`
-	TTL      Duration      `json:"ttl,omitempty"`
+	RoleID   string        `json:"role_id" doc:"the workload's role id, w_…"`
+	SecretID domain.Secret `json:"secret_id" doc:"one of its secret ids, cfs_…"`
+	TTL      Duration      `json:"ttl,omitempty" doc:"lifetime of the token, 1s to 24h; never longer than the workload's own bound"`
 }
 
 // WorkloadLogin gives a workload a token for its role id and secret id.
@@ -325,9 +329,6 @@ var WorkloadLogin = Operation[Login, Issued]{
 			r = authz.Request{Tenant: w.Tenant, Resource: w.ID}
 			return err
 		})
-		if errors.Is(err, authn.ErrLogin) {
-			s.log.Unauthenticated("", "workload login")
-		}
 		return r, err
 	},
 	act: func(ctx context.Context, c *call, in Login) (out Issued, err error) {

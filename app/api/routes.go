@@ -1,12 +1,15 @@
 package api
 
 import (
+	"encoding/json"
+
 	"github.com/gofiber/fiber/v2"
 
 	"coffer/app/actions"
 	"coffer/app/authz"
 	"coffer/app/domain"
 	"coffer/app/httpd"
+	"coffer/audit"
 )
 
 const (
@@ -17,16 +20,18 @@ const (
 	remove = fiber.MethodDelete
 )
 
-// Routes is the whole API.
-func (a *API) Routes() []httpd.Route {
+// routes is the table of the API.
+func (a *API) routes() []route {
 	const (
 		v1     = "/api/v1"
 		tenant = v1 + "/tenants/:tenant"
 		secret = tenant + "/secret"
 	)
-	return []httpd.Route{
-		{Method: get, Path: v1 + "/seal", Action: authz.SealStatus, Handle: a.sealStatus},
-		{Method: post, Path: v1 + "/seal/unseal", Action: authz.SealUnseal, Handle: a.unseal},
+	return []route{
+		bare[actions.Nothing, json.RawMessage](get, v1+"/openapi.json", "", a.openAPI),
+
+		bare[actions.Nothing, actions.SealState](get, v1+"/seal", authz.SealStatus, a.sealStatus),
+		bare[actions.UnsealIn, actions.SealState](post, v1+"/seal/unseal", authz.SealUnseal, a.unseal),
 		on(a, post, v1+"/seal/slots", actions.SealAdd),
 		on(a, remove, v1+"/seal/slots/:slot", actions.SealRemove),
 		on(a, post, v1+"/seal/rotate", actions.SealRotate),
@@ -86,7 +91,9 @@ func (a *API) Routes() []httpd.Route {
 }
 
 // sealStatus is answered sealed or not, and not logged (see actions.Gate).
-func (a *API) sealStatus(c *fiber.Ctx) error { return c.JSON(a.gate.Status()) }
+func (a *API) sealStatus(c *fiber.Ctx) error {
+	return answer(c, a.gate.Status(), audit.Receipt{}, nil)
+}
 
 // unseal is for local users alone: whoever the socket let in.
 func (a *API) unseal(c *fiber.Ctx) error {

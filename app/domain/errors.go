@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Kind says what a caller can do about an error. Surfaces translate kinds to
@@ -66,6 +67,8 @@ type Error struct {
 	Hint  string // what to do about it, if anything can be done
 	Field string // the input field that is wrong, for Invalid
 	Err   error  // the cause, for the operator's log only
+
+	Retry time.Duration // after this long the same request may work; 0 if that is not known
 }
 
 // Errorf makes an error of a kind. A %w operand becomes the cause.
@@ -83,6 +86,13 @@ func Fieldf(field, format string, args ...any) *Error {
 func (e *Error) WithHint(format string, args ...any) *Error {
 	c := *e
 	c.Hint = fmt.Sprintf(format, args...)
+	return &c
+}
+
+// WithRetry returns a copy of e that says after how long to try again.
+func (e *Error) WithRetry(after time.Duration) *Error {
+	c := *e
+	c.Retry = after
 	return &c
 }
 

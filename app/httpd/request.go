@@ -22,12 +22,19 @@ func Peer(c *fiber.Ctx) (uid uint32, local bool) {
 	return peer.cred.Uid, local
 }
 
-// Call says how the request came, under a new request id, which the answer
-// carries too.
-func Call(c *fiber.Ctx) audit.Call {
+// RequestID is the request's id, which the answer carries too.
+func RequestID(c *fiber.Ctx) string {
+	if id := c.Response().Header.Peek(RequestIDHeader); len(id) > 0 {
+		return string(id)
+	}
 	id := domain.NewID("r_")
 	c.Set(RequestIDHeader, id)
-	return audit.Call{RequestID: id, Source: Source(c), Client: printable(c.Get(fiber.HeaderUserAgent))}
+	return id
+}
+
+// Call says how the request came.
+func Call(c *fiber.Ctx) audit.Call {
+	return audit.Call{RequestID: RequestID(c), Source: Source(c), Client: printable(c.Get(fiber.HeaderUserAgent))}
 }
 
 // Source says where the request came from.

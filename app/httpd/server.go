@@ -48,7 +48,9 @@ type Surface interface {
 
 // Exempt lists, with the reason, the routes that have no action: they show
 // nothing of a tenant, and no event is written for them.
-var Exempt = map[string]string{}
+var Exempt = map[string]string{
+	"GET /api/v1/openapi.json": "it is the same for every appliance and shows nothing of this one",
+}
 
 // Options of a server.
 type Options struct {
@@ -184,6 +186,6 @@ func Context() (context.Context, context.CancelFunc) {
 // LogFailure tells the operator's log what callers do not see.
 func LogFailure(log *slog.Logger, c *fiber.Ctx, err error) {
 	log.LogAttrs(c.Context(), slog.LevelError, "request failed",
-		slog.String("request_id", string(c.Response().Header.Peek(RequestIDHeader))),
+		slog.String("request_id", RequestID(c)),
 		slog.String("route", c.Route().Path), slog.String("error", fmt.Sprint(err)))
 }
