@@ -133,7 +133,7 @@ func TestCreateForAnother(t *testing.T) {
 	if v := overviewOf(t, mine, "acme"); v.Role != "" || v.Members != 1 {
 		t.Errorf("%+v", v)
 	}
-	r.must("", "POST", "/api/v1/check", object{}, nil)
+	r.must("", "POST", "/api/v1/check", nil, nil)
 	r.must("", "POST", "/api/v1/tenants/acme/break-glass", object{"reason": "to look"}, nil)
 	var members actions.MemberListOut
 	r.must("", "GET", "/api/v1/tenants/acme/members", nil, &members)
