@@ -180,6 +180,7 @@ func (d *daemon) open(ctx context.Context, root domain.Secret) (*actions.Service
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.appliance = a
+	d.net.inbox.Store(a.alerts)
 	close(d.opened)
 	return a.service, nil
 }

@@ -8,9 +8,11 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"coffer/app/alerts"
 	"coffer/app/cert"
 	"coffer/app/domain"
 	"coffer/app/httpd"
@@ -25,6 +27,7 @@ type network struct {
 	tcp    net.Listener // nil if there is no port
 	own    *cert.Own    // nil where a certificate was brought, or TLS is off
 	brings *cert.Brought
+	inbox  atomic.Pointer[alerts.Inbox] // nil until there is an appliance
 }
 
 // openNetwork listens, so that a port that is taken is found before anything
@@ -40,6 +43,9 @@ func openNetwork(cfg Config, log *slog.Logger, now func() time.Time) (*network, 
 	case cfg.TLSCert != "":
 		n.brings, err = cert.OpenBrought(cfg.TLSCert, cfg.TLSKey, now, func(err error) {
 			log.LogAttrs(context.Background(), slog.LevelError, "the certificate", slog.String("error", err.Error()))
+			if inbox := n.inbox.Load(); inbox != nil {
+				inbox.Raise(alerts.Certificate, "", "the certificate that was brought cannot be used, so the one before stays: "+err.Error())
+			}
 		})
 	default:
 		n.own, err = cert.OpenOwn(cfg.Data)
