@@ -34,14 +34,7 @@ type PasskeyResponse struct {
 // without a passkey.
 var PasskeySignInBegin = Operation[Nothing, PasskeyChallenge]{
 	action: authz.SessionCreate,
-	answer: func(_ context.Context, s *Service, who Caller) (PasskeyChallenge, error) {
-		if err := s.Passkeys(); err != nil {
-			return PasskeyChallenge{}, err
-		}
-		if _, err := s.door.guesses.Source(who.Call.Source, s.clock.Now()); err != nil {
-			s.log.Unauthenticated(who.Call.Source, "sign-in, too many attempts")
-			return PasskeyChallenge{}, err
-		}
+	answer: func(_ context.Context, s *Service, _ Caller) (PasskeyChallenge, error) {
 		return challengeOut(s.door.passkeys.BeginSignIn())
 	},
 }

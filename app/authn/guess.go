@@ -64,11 +64,6 @@ func (g *Guesses) Device(person string, device domain.Secret, now time.Time) (At
 	return admit(now, payment{g.devices, person + " " + string(device.Reveal())})
 }
 
-// Source admits a request of somebody who is nobody yet and names nobody.
-func (g *Guesses) Source(source string, now time.Time) (Attempt, error) {
-	return admit(now, payment{g.sources, place(source)})
-}
-
 // Code admits a code of a person who is signed in already.
 func (g *Guesses) Code(person string, now time.Time) (Attempt, error) {
 	return admit(now, payment{g.codes, person})

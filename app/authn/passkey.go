@@ -20,7 +20,7 @@ import (
 // Bounds on what waits for an authenticator's answer.
 const (
 	challengeTTL   = 5 * time.Minute
-	mostChallenges = 4096
+	mostChallenges = 4096     // of people who are signed in
 	maxResponse    = 32 << 10 // bytes
 )
 
@@ -28,22 +28,22 @@ const (
 // factors at once: what one has, and what one knows or is.
 type Passkeys struct {
 	rp      *webauthn.WebAuthn
-	refusal error // why there can be none here; nil if there can
-	waiting *Waiting[ceremony]
+	refusal error              // why there can be none here; nil if there can
+	waiting *Waiting[ceremony] // of people who are signed in
+	signing *challenges        // of whoever wants to sign in
 }
 
 // ceremony is what one challenge was made for.
 type ceremony struct {
 	kind   ceremonyKind
-	person string // "" to sign in
+	person string
 	data   webauthn.SessionData
 }
 
 type ceremonyKind int
 
 const (
-	signingIn ceremonyKind = iota
-	registering
+	registering ceremonyKind = iota
 	steppingUp
 )
 
@@ -57,7 +57,7 @@ type Challenge struct {
 // under which browsers reach the appliance; "" for none. Where browsers would not
 // take them, each use is refused with the reason.
 func NewPasskeys(origin string, now func() time.Time) *Passkeys {
-	p := &Passkeys{waiting: NewWaiting[ceremony](mostChallenges, challengeTTL, now)}
+	p := &Passkeys{waiting: NewWaiting[ceremony](mostChallenges, challengeTTL, now), signing: newChallenges(now)}
 	host, err := passkeyHost(origin)
 	if err == nil {
 		p.rp, err = webauthn.New(&webauthn.Config{
@@ -193,16 +193,19 @@ func (p *Passkeys) FinishAdd(person directory.Person, handle string, response []
 	}, nil
 }
 
-// BeginSignIn begins to sign in with whatever passkey the browser has.
+// BeginSignIn begins to sign in with whatever passkey the browser has. Nothing is
+// kept for it; see challenges.
 func (p *Passkeys) BeginSignIn() (Challenge, error) {
 	if p.refusal != nil {
 		return Challenge{}, p.refusal
 	}
-	options, data, err := p.rp.BeginDiscoverableLogin(webauthn.WithUserVerification(protocol.VerificationRequired))
+	challenge, handle := p.signing.make()
+	options, _, err := p.rp.BeginDiscoverableLogin(webauthn.WithUserVerification(protocol.VerificationRequired), webauthn.WithChallenge(challenge))
 	if err != nil {
 		return Challenge{}, domain.Errorf(domain.Internal, "beginning to sign in with a passkey: %w", err)
 	}
-	return p.wait(signingIn, "", options, data)
+	b, err := json.Marshal(options)
+	return Challenge{b, handle}, err
 }
 
 // BeginStepUp begins to prove a person again who is signed in.
@@ -228,51 +231,85 @@ type Shown struct {
 
 // FinishSignIn finds out whose passkey answered.
 func (p *Passkeys) FinishSignIn(ctx context.Context, db *store.Store, handle string, response []byte) (Shown, error) {
-	return p.finish(ctx, db, handle, response, signingIn, "")
+	if p.refusal != nil {
+		return Shown{}, p.refusal
+	}
+	challenge, ok := p.signing.of(handle)
+	parsed, err := parseAnswer(response)
+	if !ok || err != nil {
+		return Shown{}, ErrPasskey
+	}
+	o, err := ownerOf(ctx, db, string(parsed.Response.UserHandle))
+	if err != nil {
+		return Shown{}, err
+	}
+	data := webauthn.SessionData{
+		Challenge: challenge, RelyingPartyID: p.rp.Config.RPID, UserVerification: protocol.VerificationRequired,
+	}
+	find := func(_, _ []byte) (webauthn.User, error) { return o, nil }
+	_, used, err := p.rp.ValidatePasskeyLogin(find, data, parsed)
+	if err != nil || !p.signing.spend(handle) {
+		return Shown{}, ErrPasskey
+	}
+	return o.shown(used)
 }
 
 // FinishStepUp finds out whether a passkey of the person answered.
 func (p *Passkeys) FinishStepUp(ctx context.Context, db *store.Store, person, handle string, response []byte) (Shown, error) {
-	return p.finish(ctx, db, handle, response, steppingUp, person)
-}
-
-func (p *Passkeys) finish(ctx context.Context, db *store.Store, handle string, response []byte, kind ceremonyKind, person string) (Shown, error) {
 	if p.refusal != nil {
 		return Shown{}, p.refusal
 	}
-	c, err := p.take(handle, kind, person)
-	if err != nil || len(response) > maxResponse {
-		return Shown{}, ErrPasskey
+	c, err := p.take(handle, steppingUp, person)
+	if err != nil {
+		return Shown{}, err
 	}
-	parsed, err := protocol.ParseCredentialRequestResponseBytes(response)
+	parsed, err := parseAnswer(response)
+	if err != nil {
+		return Shown{}, err
+	}
+	o, err := ownerOf(ctx, db, person)
+	if err != nil {
+		return Shown{}, err
+	}
+	used, err := p.rp.ValidateLogin(o, c.data, parsed)
 	if err != nil {
 		return Shown{}, ErrPasskey
 	}
-	o := owner{id: person}
-	if kind == signingIn {
-		o.id = string(parsed.Response.UserHandle)
+	return o.shown(used)
+}
+
+func parseAnswer(response []byte) (*protocol.ParsedCredentialAssertionData, error) {
+	if len(response) > maxResponse {
+		return nil, ErrPasskey
 	}
-	if len(o.id) == 0 || len(o.id) > 64 {
-		return Shown{}, ErrPasskey
+	parsed, err := protocol.ParseCredentialRequestResponseBytes(response)
+	if err != nil {
+		return nil, ErrPasskey
 	}
-	if err := db.View(ctx, func(tx *store.Tx) (err error) {
-		o.keys, err = directory.Passkeys(tx, o.id)
+	return parsed, nil
+}
+
+// maxHandle is the most bytes of a user handle (WebAuthn, section 5.4.3).
+const maxHandle = 64
+
+// ownerOf finds the passkeys of a person; an unknown one has none.
+func ownerOf(ctx context.Context, db *store.Store, person string) (o owner, err error) {
+	if person == "" || len(person) > maxHandle {
+		return o, ErrPasskey
+	}
+	o.id = person
+	err = db.View(ctx, func(tx *store.Tx) (err error) {
+		o.keys, err = directory.Passkeys(tx, person)
 		return err
-	}); err != nil {
-		return Shown{}, err
-	}
-	var used *webauthn.Credential
-	if kind == signingIn {
-		find := func(_, _ []byte) (webauthn.User, error) { return o, nil }
-		_, used, err = p.rp.ValidatePasskeyLogin(find, c.data, parsed)
-	} else {
-		used, err = p.rp.ValidateLogin(o, c.data, parsed)
-	}
-	if err != nil || used.Authenticator.CloneWarning {
-		return Shown{}, ErrPasskey
-	}
+	})
+	return o, err
+}
+
+// shown is the passkey that answered, with what was seen of it. One whose counter
+// did not move on may be a copy.
+func (o owner) shown(used *webauthn.Credential) (Shown, error) {
 	for _, k := range o.keys {
-		if bytes.Equal(k.Credential, used.ID) {
+		if bytes.Equal(k.Credential, used.ID) && !used.Authenticator.CloneWarning {
 			k.Count, k.Flags = used.Authenticator.SignCount, byte(used.Flags.ProtocolValue())
 			return Shown{o.id, k}, nil
 		}
