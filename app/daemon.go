@@ -90,8 +90,14 @@ func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.L
 	}
 	d.gate = actions.NewGate(file, m, d.open)
 	native := api.New(d.gate, log)
-	d.local = httpd.New(log, httpd.Options{}, native)
-	d.net.server = httpd.New(log, httpd.Options{Proxies: cfg.Proxies}, native, d.pages())
+	health := httpd.NewHealth(func() bool {
+		_, err := d.gate.Service()
+		return err == nil
+	})
+	d.local = httpd.New(log, httpd.Options{Now: d.clock.Now}, native, health)
+	d.net.server = httpd.New(log, httpd.Options{
+		MaxConns: maxConns(), Proxies: cfg.Proxies, HSTS: cfg.TLSCert != "", Now: d.clock.Now,
+	}, native, d.pages(), health)
 	if opener == nil {
 		return d, nil
 	}

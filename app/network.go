@@ -16,6 +16,7 @@ import (
 	"coffer/app/cert"
 	"coffer/app/domain"
 	"coffer/app/httpd"
+	"coffer/tenants"
 )
 
 // network is the one port: where it listens, what it shows and what it answers
@@ -91,7 +92,7 @@ func (n *network) renew(a *cert.Authority, now time.Time) error {
 func (n *network) listener() net.Listener {
 	switch {
 	case !n.cfg.TLS:
-		return httpd.Plain(n.tcp)
+		return n.tcp
 	case n.brings != nil:
 		return httpd.TLS(n.tcp, n.brings.Certificate)
 	}
@@ -119,6 +120,25 @@ func (n *network) watch(ctx context.Context) {
 			n.brings.Reload()
 		}
 	}
+}
+
+// Descriptors that the process needs besides those of tenants' files and of
+// connections, and bounds on the latter.
+const (
+	otherFiles = 128
+	leastConns = 64
+	mostConns  = 4096
+)
+
+// maxConns is how many connections the port may have at once: what the limit of
+// open files leaves once the tenants' files have theirs.
+func maxConns() int {
+	var lim syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
+		return leastConns
+	}
+	files := int(min(lim.Cur, 1<<20))
+	return min(max(files-tenants.MaxFiles(files)-otherFiles, leastConns), mostConns)
 }
 
 // close gives the port back.

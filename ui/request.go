@@ -127,6 +127,7 @@ func (r *request) know(text domain.Secret) (err error) {
 		return err
 	}
 	r.who.Call.Auth = "session"
+	httpd.Vouch(r.Ctx)
 	if id := r.Params("tenant"); id != "" {
 		if r.tenant, err = domain.ParseTenantID(id); err != nil {
 			return errNoPage // not a name that a client can have: there is no such address
