@@ -38,7 +38,7 @@ demo: build ## watch the main job on an empty directory, then serve it (ARGS=--o
 	bin/coffer serve --data "$$dir/data" --demo $(ARGS)
 
 .PHONY: deps
-deps: ## install what the tests drive (swtpm, buildah, podman) and what -race needs (gcc), if missing
+deps: ## install what the tests drive (swtpm, chromium, buildah, podman) and what -race needs (gcc), if missing
 	@packaging/deps.sh
 
 .PHONY: test
@@ -69,6 +69,10 @@ bench: ## measure; docs/performance.md says what was found
 soak: deps ## the crash test with 2,000 kills, and long fuzzing
 	COFFER_CRASH_ROUNDS=2000 go test -run 'NothingAck|CreateIsAll|CopyWhile' -timeout 2h ./app
 	packaging/fuzz.sh 5m
+
+.PHONY: assets
+assets: ## write the committed bundles of ui/assets/dist again (needs npm; nothing else does)
+	cd ui/assets/build && npm ci --no-fund --no-audit && go run .
 
 .PHONY: docs
 docs: ## write the generated documents again

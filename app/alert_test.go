@@ -1,6 +1,13 @@
 package app_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -9,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"coffer/app"
 	"coffer/app/actions"
 	"coffer/app/alerts"
 	"coffer/app/domain"
@@ -203,6 +211,52 @@ func TestAlertsOfClock(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%+v", out)
 		}
+	}
+}
+
+// TestAlertsOfCertificate: one that was brought and cannot be used is an alert.
+func TestAlertsOfCertificate(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(day),
+	}
+	leaf, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(path string, b []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf}))
+	write(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+	o, reload, err := app.OpenWithCertificate(t.Context(), t.TempDir(), certFile, keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	write(certFile, []byte("no certificate"))
+	reload()
+	o.StoreAlerts(t.Context())
+	out := do(t, o, operatorOf(t, o), actions.AlertList, actions.Page{})
+	if a, found := find(out.Alerts, alerts.Certificate, ""); !found || !strings.Contains(a.Text, certFile) {
+		t.Errorf("%+v", out)
 	}
 }
 

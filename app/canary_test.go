@@ -270,6 +270,7 @@ func TestCanaries(t *testing.T) {
 	w.workloads()
 	w.people()
 	w.accounts()
+	w.created()
 	w.malformed()
 	w.readLogs()
 	w.files() // while it runs

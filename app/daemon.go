@@ -21,6 +21,7 @@ import (
 	"coffer/app/domain"
 	"coffer/app/durable"
 	"coffer/app/httpd"
+	"coffer/ui"
 )
 
 // drainTime is how long requests that are under way may take when stopping.
@@ -89,8 +90,14 @@ func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.L
 	}
 	d.gate = actions.NewGate(file, m, d.open)
 	native := api.New(d.gate, log)
-	d.local = httpd.New(log, httpd.Options{}, native)
-	d.net.server = httpd.New(log, httpd.Options{Proxies: cfg.Proxies}, native)
+	health := httpd.NewHealth(func() bool {
+		_, err := d.gate.Service()
+		return err == nil
+	})
+	d.local = httpd.New(log, httpd.Options{Now: d.clock.Now}, native, health)
+	d.net.server = httpd.New(log, httpd.Options{
+		MaxConns: maxConns(), Proxies: cfg.Proxies, HSTS: cfg.TLSCert != "", Now: d.clock.Now,
+	}, native, d.pages(), health)
 	if opener == nil {
 		return d, nil
 	}
@@ -101,6 +108,15 @@ func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.L
 		return d, nil // a person can still open it
 	}
 	return d, err
+}
+
+// pages are what people see, over the port alone.
+func (d *daemon) pages() *ui.UI {
+	o := ui.Options{Plain: !d.cfg.TLS, URL: d.cfg.url, Version: version(), Now: d.cfg.wall}
+	if own := d.net.own; own != nil {
+		o.CA = func() ([]byte, string) { return own.Authority(), d.net.fingerprint() }
+	}
+	return ui.New(d.gate, d.log, o)
 }
 
 // notice remembers a sentence for the operator.
@@ -170,6 +186,7 @@ func (d *daemon) open(ctx context.Context, root domain.Secret) (*actions.Service
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.appliance = a
+	d.net.inbox.Store(a.alerts)
 	close(d.opened)
 	return a.service, nil
 }

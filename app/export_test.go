@@ -89,6 +89,23 @@ func OpenForTest(ctx context.Context, data string, wall func() time.Time) (*Open
 	return &Opened{d.appliance.service, d.appliance, func() error { return d.close(context.WithoutCancel(ctx)) }}, nil
 }
 
+// OpenWithCertificate is OpenForTest with a port and a certificate that is brought;
+// reload takes up another one.
+func OpenWithCertificate(ctx context.Context, data, certFile, keyFile string) (o *Opened, reload func(), err error) {
+	cfg := Config{
+		Data: data, Seal: "keyfile", TPM: "/dev/null", AuditSpace: 1 << 30,
+		Listen: "127.0.0.1:0", TLS: true, TLSCert: certFile, TLSKey: keyFile,
+	}
+	d, err := startDaemon(ctx, cfg, cfg.machine(Stdio{Env: func(string) string { return "" }}), slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &Opened{d.appliance.service, d.appliance, func() error { return d.close(context.WithoutCancel(ctx)) }}, func() { d.net.brings.Reload() }, nil
+}
+
+// StoreAlerts stores what was raised.
+func (o *Opened) StoreAlerts(ctx context.Context) { o.a.storeAlerts(ctx) }
+
 // Fill makes n tenants without keys and files, each with members, workloads and
 // tokens, for what only looks at the control store and the log.
 func (o *Opened) Fill(ctx context.Context, n, credentials int, member string) error {

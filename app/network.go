@@ -8,12 +8,15 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"coffer/app/alerts"
 	"coffer/app/cert"
 	"coffer/app/domain"
 	"coffer/app/httpd"
+	"coffer/tenants"
 )
 
 // network is the one port: where it listens, what it shows and what it answers
@@ -25,6 +28,7 @@ type network struct {
 	tcp    net.Listener // nil if there is no port
 	own    *cert.Own    // nil where a certificate was brought, or TLS is off
 	brings *cert.Brought
+	inbox  atomic.Pointer[alerts.Inbox] // nil until there is an appliance
 }
 
 // openNetwork listens, so that a port that is taken is found before anything
@@ -40,6 +44,9 @@ func openNetwork(cfg Config, log *slog.Logger, now func() time.Time) (*network, 
 	case cfg.TLSCert != "":
 		n.brings, err = cert.OpenBrought(cfg.TLSCert, cfg.TLSKey, now, func(err error) {
 			log.LogAttrs(context.Background(), slog.LevelError, "the certificate", slog.String("error", err.Error()))
+			if inbox := n.inbox.Load(); inbox != nil {
+				inbox.Raise(alerts.Certificate, "", "the certificate that was brought cannot be used, so the one before stays: "+err.Error())
+			}
 		})
 	default:
 		n.own, err = cert.OpenOwn(cfg.Data)
@@ -85,7 +92,7 @@ func (n *network) renew(a *cert.Authority, now time.Time) error {
 func (n *network) listener() net.Listener {
 	switch {
 	case !n.cfg.TLS:
-		return httpd.Plain(n.tcp)
+		return n.tcp
 	case n.brings != nil:
 		return httpd.TLS(n.tcp, n.brings.Certificate)
 	}
@@ -113,6 +120,25 @@ func (n *network) watch(ctx context.Context) {
 			n.brings.Reload()
 		}
 	}
+}
+
+// Descriptors that the process needs besides those of tenants' files and of
+// connections, and bounds on the latter.
+const (
+	otherFiles = 128
+	leastConns = 64
+	mostConns  = 4096
+)
+
+// maxConns is how many connections the port may have at once: what the limit of
+// open files leaves once the tenants' files have theirs.
+func maxConns() int {
+	var lim syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
+		return leastConns
+	}
+	files := int(min(lim.Cur, 1<<20))
+	return min(max(files-tenants.MaxFiles(files)-otherFiles, leastConns), mostConns)
 }
 
 // close gives the port back.

@@ -66,6 +66,9 @@ func (r *running) walk(token, tenant string, route httpd.Route) answer {
 	if strings.Contains(route.Path, "passkeys") {
 		id = "pk_none"
 	}
+	if strings.Contains(route.Path, "alerts") {
+		id = "al_none"
+	}
 	accessor := "ta_none"
 	if strings.Contains(route.Path, "sessions") {
 		accessor = "us_none"
@@ -193,7 +196,7 @@ func TestBadRequests(t *testing.T) {
 		{"DELETE", base + "?confirm=other", nil, 400, "confirm"},
 		{"GET", base + "/", nil, 404, "nothing"},
 		{"GET", "/api/v1/TENANTS", nil, 404, "nothing"},
-		{"GET", "/api/v1/tenants/acme%2f..%2fglobex", nil, 400, "tenant"},
+		{"GET", "/api/v1/tenants/acme%2f..%2fglobex", nil, 400, "path"},
 	} {
 		a := r.do("", tc.method, tc.path, tc.body)
 		if a.status != tc.status || !strings.Contains(string(a.body), tc.words) {

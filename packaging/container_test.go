@@ -230,7 +230,7 @@ func answers(t *testing.T, e *engine, name string, block map[string]string) {
 		return
 	}
 	address := e.must(t, "podman", "port", name, "8443/tcp")
-	e.must(t, "podman", "cp", name+":/data/tls/ca.crt", e.path("ca.crt"))
+	e.must(t, "podman", "cp", name+":/data/ca.crt", e.path("ca.crt"))
 	ca, err := os.ReadFile(e.path("ca.crt"))
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and the machine lacks: swtpm, the software TPM
-# that stands in for the chip, gcc for the race detector, and what builds and
+# that stands in for the chip, gcc for the race detector, Chromium, which
+# looks at the pages, certutil, which makes it trust a certificate, and what builds and
 # runs the image without a service: buildah and podman with runc, and the network
 # of containers (netavark, aardvark-dns, iptables).
 set -euo pipefail
@@ -8,6 +9,9 @@ set -euo pipefail
 missing=()
 command -v swtpm >/dev/null || missing+=(swtpm)
 command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing+=(chromium)
+command -v certutil >/dev/null || missing+=(libnss3-tools)
+command -v curl >/dev/null || missing+=(curl)
 for tool in buildah podman podman-compose runc; do
 	command -v "$tool" >/dev/null || missing+=("$tool")
 done
@@ -18,18 +22,28 @@ done
 PATH=$PATH:/usr/sbin:/sbin command -v iptables >/dev/null || missing+=(iptables)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
+# named prints the missing packages by the names of a package manager, which is
+# given what differs from Debian as NAME=OTHER.
+named() {
+	local out=" ${missing[*]} " pair
+	for pair; do out=${out/ ${pair%%=*} / ${pair#*=} }; done
+	echo "$out"
+}
+
 echo "installing: ${missing[*]}"
 sudo=""
 [ "$(id -u)" -eq 0 ] || sudo=sudo
+# The names are words without spaces, split on purpose.
+# shellcheck disable=SC2046
 if command -v apt-get >/dev/null; then
 	$sudo apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}"
+	DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $(named)
 elif command -v dnf >/dev/null; then
-	$sudo dnf install -y "${missing[@]/libc6-dev/glibc-devel}"
+	$sudo dnf install -y $(named libc6-dev=glibc-devel libnss3-tools=nss-tools)
 elif command -v apk >/dev/null; then
-	$sudo apk add "${missing[@]/libc6-dev/musl-dev}"
+	$sudo apk add $(named libc6-dev=musl-dev libnss3-tools=nss-tools)
 elif command -v pacman >/dev/null; then
-	$sudo pacman -Sy --noconfirm "${missing[@]/libc6-dev/glibc}"
+	$sudo pacman -Sy --noconfirm $(named libc6-dev=glibc libnss3-tools=nss)
 else
 	echo "no package manager is known here; install ${missing[*]} by hand" >&2
 	exit 1

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -68,10 +69,7 @@ func Open(o Options) (*Pool, error) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
 		return nil, fmt.Errorf("reading the limit of open files: %w", err)
 	}
-	most := MaxConns
-	if lim.Cur < MaxConns*fdsPerConn+fdReserve {
-		most = (int(lim.Cur) - fdReserve) / fdsPerConn
-	}
+	most := MaxFiles(int(min(lim.Cur, math.MaxInt32))) / fdsPerConn
 	if o.MaxConns == 0 || o.MaxConns > most {
 		o.MaxConns = most
 	}
@@ -86,6 +84,12 @@ func Open(o Options) (*Pool, error) {
 		o.Quota = func(context.Context, domain.TenantID) (Quota, error) { return Quota{}, nil }
 	}
 	return &Pool{opts: o, files: map[domain.TenantID]*file{}, barred: map[domain.TenantID]bool{}, held: map[domain.TenantID]int{}, damaged: map[domain.TenantID]bool{}}, nil
+}
+
+// MaxFiles is how many descriptors a pool uses at most in a process that may have
+// so many.
+func MaxFiles(limit int) int {
+	return min(MaxConns, max(0, limit-fdReserve)/fdsPerConn) * fdsPerConn
 }
 
 func (p *Pool) dir(id domain.TenantID) string  { return filepath.Join(p.opts.Dir, string(id)) }

@@ -15,7 +15,7 @@ import (
 // needsNone are the exported methods that give no key and so take no permit.
 var needsNone = map[string]string{
 	"Check": "unwraps and forgets", "Tenants": "names alone", "Close": "forgets", "Forget": "forgets", "LogKeys": "keys of the log alone",
-	"ControlAEAD": "the control store's key, for the appliance", "Rewrapped": "takes the root key itself",
+	"ControlAEAD": "the control store's key, for the appliance", "Rewrapped": "takes the root key itself", "WatchKeys": "waits",
 }
 
 // vaultMethods call each method of Vault that takes a permit, for tenant acme.

@@ -56,7 +56,7 @@ var PasskeySignIn = Operation[PasskeySignInIn, SignedIn]{
 		shown, err := s.door.passkeys.FinishSignIn(ctx, s.db, in.Handle, in.Response)
 		if errors.Is(err, authn.ErrPasskey) {
 			s.log.Unauthenticated(who.Call.Source, "sign-in")
-			return domain.Errorf(domain.Unauthentic, "the passkey was not accepted, or took too long").WithHint("try again, or sign in with name, password and code")
+			return domain.BadCredential("the passkey was not accepted, or took too long").WithHint("try again, or sign in with name, password and code")
 		}
 		if err != nil {
 			return err

@@ -135,7 +135,8 @@ func (s *Service) asSystem(ctx context.Context, r authz.Request, task func(*audi
 	if taskErr != nil || r.Action == authz.TenantCreate { // no tenant came of it: what was left is removed
 		outcome = audit.Failed
 	}
-	_, err = p.Finish(ctx, outcome, audit.Detail{})
+	// Nobody waits for an answer; who reads the log next finds it whole.
+	_, err = p.FinishDurable(ctx, outcome, audit.Detail{})
 	return errors.Join(taskErr, err)
 }
 

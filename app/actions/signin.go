@@ -46,7 +46,7 @@ type SignedIn struct {
 
 // ErrSignIn is the answer to every sign-in that fails: an unknown name, a wrong
 // password and a wrong code look the same, and take as long.
-var ErrSignIn = domain.Errorf(domain.Unauthentic, "name, password and code do not belong together").
+var ErrSignIn = domain.BadCredential("name, password and code do not belong together").
 	WithHint("look at each of them, and at the clocks of the app and of the server; who lost one can be let in again: coffer admin recover NAME")
 
 // SignIn begins a session with name, password and the code of the second factor.

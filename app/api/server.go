@@ -127,6 +127,9 @@ func (a *API) caller(ctx context.Context, c *fiber.Ctx, service *actions.Service
 		service.Stranger(who.Call.Source, "no token")
 		err = domain.Errorf(domain.Unauthentic, "no token was presented").WithHint("send: Authorization: Bearer cft_…")
 	}
+	if err == nil && !info.Stranger {
+		httpd.Vouch(c)
+	}
 	return who, err
 }
 

@@ -10,7 +10,7 @@ import (
 
 // ErrLink is the answer to every link that does not hold: malformed, unknown,
 // used and ended look the same.
-var ErrLink = domain.Errorf(domain.Unauthentic, "the link is not valid: it may have been used, or have ended").
+var ErrLink = domain.BadCredential("the link is not valid: it may have been used, or have ended").
 	WithHint("ask whoever gave it to you for another; on the machine: coffer setup-link, or coffer admin recover NAME")
 
 // SystemLink is who made a link that the appliance made by itself.

@@ -22,7 +22,7 @@ const (
 
 // ErrSession is the answer to every session that does not hold: malformed,
 // unknown, signed out and ended look the same.
-var ErrSession = domain.Errorf(domain.Unauthentic, "the session is not valid: it may have ended").
+var ErrSession = domain.BadCredential("the session is not valid: it may have ended").
 	WithHint("sign in again; at the command line: coffer login")
 
 // IsSession says whether a bearer's text is meant to be a session's.

@@ -33,6 +33,18 @@ var kindNames = map[Kind]string{
 	Tampered: "tampered", Unauthentic: "unauthenticated", StepUp: "step_up",
 }
 
+// ErrCredential is under every error that says that a credential which was
+// presented does not hold: the one kind of failure that is counted against the
+// source it came from.
+var ErrCredential = errors.New("a credential does not hold")
+
+// BadCredential makes the error that says so.
+func BadCredential(format string, args ...any) *Error {
+	e := Errorf(Unauthentic, format, args...)
+	e.Err = ErrCredential
+	return e
+}
+
 // Kinds lists every kind, for tables that must be complete.
 func Kinds() []Kind {
 	out := make([]Kind, 0, len(kindNames))

@@ -1,178 +1,141 @@
 package httpd
 
 import (
-	"bufio"
 	"bytes"
-	"context"
 	"crypto/tls"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
-	"strings"
-	"sync"
-	"syscall"
 	"time"
+
+	"coffer/app/domain"
 )
 
-const (
-	handshakeTime = 10 * time.Second
-	plainTime     = 5 * time.Second // for somebody who speaks plain HTTP
-	maxPlainHead  = 4 << 10         // bytes of such a request that are looked at
-	recordTLS     = 0x16            // a handshake record begins so (RFC 8446, section 5.1)
-)
-
-// TLS wraps a listener: what comes in speaks TLS 1.2 or later, and who speaks
-// plain HTTP by mistake is told. certificate gives what a handshake shows.
-func TLS(l net.Listener, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) net.Listener {
-	config := &tls.Config{
-		MinVersion: tls.VersionTLS12, GetCertificate: certificate, NextProtos: []string{"http/1.1"},
-	}
-	return tlsListener{patient{l}, config}
-}
-
-// Plain wraps a listener that speaks plain HTTP.
-func Plain(l net.Listener) net.Listener { return patient{l} }
-
-// patient is a listener that survives a want of descriptors: fasthttp would stop
-// serving.
-type patient struct{ net.Listener }
-
-func (l patient) Accept() (net.Conn, error) {
-	for {
-		conn, err := l.Listener.Accept()
-		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ECONNABORTED) {
-			time.Sleep(acceptPause)
-			continue
-		}
-		return conn, err
-	}
-}
-
+// tlsListener marks the connections of a listener as such that speak TLS.
 type tlsListener struct {
 	net.Listener
 	config *tls.Config
 }
 
-// Accept does not wait for the handshake, which is made with the first read.
-func (l tlsListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+// TLS makes a listener's connections speak TLS with the certificate that is
+// given at each handshake. The handshake takes place when a connection is read
+// for the first time, not when it is accepted: nobody waits for a slow one.
+func TLS(l net.Listener, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) net.Listener {
+	return &tlsListener{l, &tls.Config{
+		MinVersion: tls.VersionTLS12, GetCertificate: certificate, NextProtos: []string{"http/1.1"},
+	}}
+}
+
+// recordHandshake begins every TLS connection (RFC 8446 section 5.1).
+const recordHandshake = 22
+
+// begin agrees on TLS if the connection is to speak it. false means that it is
+// over.
+func (c *conn) begin() bool {
+	if c.config == nil {
+		return true
 	}
-	return &tlsConn{Conn: tls.Server(&sniffer{Conn: conn}, l.config)}, nil
-}
-
-// tlsConn is a connection whose handshake has a time of its own, shorter than
-// that for a request.
-type tlsConn struct {
-	*tls.Conn
-	once sync.Once
-	err  error
-}
-
-// Handshake makes the handshake, once.
-func (c *tlsConn) Handshake() error {
-	c.once.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), handshakeTime)
-		defer cancel()
-		c.err = c.HandshakeContext(ctx)
-	})
-	return c.err
-}
-
-// Read makes the handshake first.
-func (c *tlsConn) Read(b []byte) (int, error) {
-	if err := c.Handshake(); err != nil {
-		return 0, err
+	until := time.Now().Add(c.server.patience.handshake)
+	if err := c.fill(until); err != nil {
+		return false
 	}
-	return c.Conn.Read(b)
+	if c.in[0] != recordHandshake {
+		return true // plain HTTP, which answerPlain answers once its head is there
+	}
+	c.setReadDeadline(until)
+	_ = c.raw.SetWriteDeadline(until) // one that failed fails the handshake too
+	secure := tls.Server(&replayed{Conn: c.raw, first: bytes.NewReader(c.in)}, c.config)
+	if err := secure.Handshake(); err != nil {
+		return false // TLS itself told the client
+	}
+	c.Conn, c.in = secure, nil
+	return true
 }
 
-// sniffer looks at the first byte that comes. If that begins no TLS it answers
-// in plain HTTP and ends the connection.
-type sniffer struct {
+// replayed is a connection of which something was read already.
+type replayed struct {
 	net.Conn
-	looked bool
-	first  []byte
+	first *bytes.Reader
 }
 
-var errPlain = errors.New("plain HTTP on the TLS port")
-
-// Read gives what the client sent.
-func (s *sniffer) Read(b []byte) (int, error) {
-	if !s.looked {
-		var one [1]byte
-		if n, err := io.ReadFull(s.Conn, one[:]); err != nil {
-			return n, err
-		}
-		s.looked = true
-		if one[0] != recordTLS {
-			s.answerPlain(one[0])
-			return 0, errPlain
-		}
-		s.first = one[:]
+func (r *replayed) Read(p []byte) (int, error) {
+	if r.first.Len() > 0 {
+		return r.first.Read(p)
 	}
-	if len(s.first) > 0 && len(b) > 0 {
-		b[0] = s.first[0]
-		s.first = nil
-		return 1, nil
-	}
-	return s.Conn.Read(b)
+	return r.Conn.Read(p)
 }
 
-// answerPlain tells who speaks plain HTTP where TLS is spoken: a redirect for
-// what can be asked again without harm, else one sentence. A request that
-// changes something has been sent in clear already; it is not sent on.
-func (s *sniffer) answerPlain(first byte) {
-	_ = s.SetDeadline(time.Now().Add(plainTime))
-	head := io.LimitReader(io.MultiReader(bytes.NewReader([]byte{first}), s.Conn), maxPlainHead)
-	req, err := http.ReadRequest(bufio.NewReader(head))
+// CloseWrite ends the writing half.
+func (r *replayed) CloseWrite() error {
+	if half, ok := r.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return io.ErrClosedPipe
+}
+
+// answerPlain answers plain HTTP on a port that speaks TLS: a reader is sent on,
+// everything else is told what is wrong, since a body or a token would have
+// crossed the network in clear once more.
+func (c *conn) answerPlain(h head) bool {
+	if (h.method == http.MethodGet || h.method == http.MethodHead) && h.host != "" {
+		return c.refuse(&refusal{status: http.StatusPermanentRedirect, title: "this port speaks HTTPS", hint: "https://" + h.host + h.target})
+	}
+	return c.refuse(&refusal{status: http.StatusBadRequest, title: "this port speaks HTTPS, and the request came without it; nothing was done"})
+}
+
+// answer is the whole answer to what is no request. For a redirect the hint is
+// where to.
+func (no *refusal) answer(hsts bool) []byte {
+	id := domain.NewID("r_")
+	body, err := json.Marshal(Problem{
+		Type: problemType + kindOfStatus(no.status).String(), Title: no.title, Status: no.status, Kind: kindOfStatus(no.status).String(), Hint: no.hint, Field: no.field, RequestID: id,
+	})
 	if err != nil {
-		_, _ = io.WriteString(s.Conn, plainAnswer(http.StatusBadRequest, "", "This port speaks HTTPS only."))
-		return
+		body = nil
 	}
-	location, ok := secureURL(req)
-	if !ok {
-		_, _ = io.WriteString(s.Conn, plainAnswer(http.StatusBadRequest, "",
-			"This port speaks HTTPS only: write https:// instead of http://. What was sent came over the network unencrypted; nothing was done."))
-		return
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", no.status, http.StatusText(no.status))
+	for _, h := range commonHeaders(hsts) {
+		fmt.Fprintf(&b, "%s: %s\r\n", h[0], h[1])
 	}
-	_, _ = io.WriteString(s.Conn, plainAnswer(http.StatusPermanentRedirect, location, "This port speaks HTTPS only."))
+	if no.status == http.StatusPermanentRedirect {
+		fmt.Fprintf(&b, "Location: %s\r\n", no.hint)
+	}
+	fmt.Fprintf(&b, "%s: %s\r\n", RequestIDHeader, id)
+	fmt.Fprintf(&b, "Date: %s\r\nCache-Control: no-store\r\nConnection: close\r\n", time.Now().UTC().Format(http.TimeFormat))
+	fmt.Fprintf(&b, "Content-Type: application/problem+json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	return b.Bytes()
 }
 
-func plainAnswer(status int, location, text string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
-	if location != "" {
-		fmt.Fprintf(&b, "Location: %s\r\n", location)
+func kindOfStatus(status int) domain.Kind {
+	switch status {
+	case http.StatusRequestTimeout:
+		return domain.Unavailable
+	case http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge:
+		return domain.Limit
 	}
-	fmt.Fprintf(&b, "Content-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s\n", len(text)+1, text)
-	return b.String()
+	return domain.Invalid
 }
 
-// secureURL is the same address over TLS, for a request that only reads and whose
-// Host is nothing but a host.
-func secureURL(req *http.Request) (string, bool) {
-	if req.Method != http.MethodGet && req.Method != http.MethodHead {
-		return "", false
+// commonHeaders are those of every answer.
+//
+// Strict-Transport-Security comes with a certificate that others vouch for
+// alone. With Coffer's own it would do harm: it holds for every port of a host,
+// localhost too, and after a restore on another machine, with another CA,
+// browsers would not let anybody past it for a year.
+func commonHeaders(hsts bool) [][2]string {
+	h := [][2]string{
+		{"X-Content-Type-Options", "nosniff"},
+		{"Referrer-Policy", "no-referrer"},
+		{"Cross-Origin-Resource-Policy", "same-origin"},
+		{"Cross-Origin-Opener-Policy", "same-origin"},
+		{"X-Frame-Options", "DENY"},
+		{"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"}, // pages have their own
 	}
-	if !plainHost(req.Host) || req.URL.Host != "" || !strings.HasPrefix(req.URL.Path, "/") || strings.HasPrefix(req.URL.Path, "//") {
-		return "", false
+	if hsts {
+		h = append(h, [2]string{"Strict-Transport-Security", "max-age=31536000"})
 	}
-	return "https://" + req.Host + req.URL.EscapedPath(), true
-}
-
-// plainHost says whether a Host header is a host name or an address with or
-// without a port, and nothing that could mean more in a URL.
-func plainHost(s string) bool {
-	if _, err := netip.ParseAddrPort(s); err == nil {
-		return true
-	}
-	if _, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
-		return true
-	}
-	return s != "" && len(s) <= 260 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:") == "" && strings.Count(s, ":") <= 1
+	return h
 }

@@ -86,7 +86,7 @@ func Issue(tx *store.Tx, s Spec, now time.Time) (domain.Secret, Token, error) {
 
 // ErrUnknown is the answer to every token that does not hold: malformed, never
 // issued, revoked and expired look the same.
-var ErrUnknown = domain.Errorf(domain.Unauthentic, "the token is not valid: it may have expired or been revoked").
+var ErrUnknown = domain.BadCredential("the token is not valid: it may have expired or been revoked").
 	WithHint("issue a new one with: coffer token issue")
 
 // Lookup finds a live token by its text.
