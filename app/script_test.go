@@ -55,9 +55,9 @@ func TestScripts(t *testing.T) {
 }
 
 // local are the scripts about what there is at the local socket alone: unsealing,
-// health, the socket itself.
+// health, the socket itself, what only it may.
 var local = map[string]bool{
-	"first_start": true, "passphrase": true, "keyfile": true, "seal_slots": true, "tpm_lost": true, "held": true, "health": true,
+	"first_start": true, "passphrase": true, "keyfile": true, "seal_slots": true, "tpm_lost": true, "held": true, "health": true, "people": true,
 }
 
 // TestScriptsOverTheNetwork runs the same scripts with a client that knows an
