@@ -7,26 +7,30 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
+	"slices"
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"coffer/app"
 )
 
-// browser is the one Chromium of a test run.
-type browser struct {
-	home string // whose NSS database says which authorities it trusts
-	ctx  context.Context
-	stop func()
+// byName is a name of this machine, for the browser alone.
+const byName = "coffer.test"
 
-	mu      sync.Mutex
-	trusted int
+// browser is a Chromium that trusts one authority. It reads its list of them when
+// it first meets a certificate, so each site has its own.
+type browser struct {
+	home string // whose NSS database says which authority it trusts
+	ctx  context.Context
 }
 
-// shared is started when the first test asks for it.
-var shared = sync.OnceValues(startBrowser)
-
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(beCoffer) != "" {
+		os.Exit(app.Main(os.Args, app.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Getenv}))
+	}
+	os.Exit(run(m))
+}
 
 // run installs what is missing, since a test that cannot run proves nothing, and
 // ends what the tests share.
@@ -36,14 +40,17 @@ func run(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
-	for _, stop := range atEnd {
-		stop()
+	for _, end := range slices.Backward(ends) {
+		end()
 	}
 	return code
 }
 
-// atEnd is what ends the things that tests share, last first.
-var atEnd []func()
+// ends ends what tests share.
+var ends []func()
+
+// atEnd has something done after the last test, the newest first.
+func atEnd(f func()) { ends = append(ends, f) }
 
 // haveTools installs the tools when one is missing.
 func haveTools() error {
@@ -69,40 +76,54 @@ func chromiumPath() (string, error) {
 	return exec.LookPath("chromium-browser")
 }
 
-// startBrowser starts Chromium with an empty profile and a home of its own.
-func startBrowser() (*browser, error) {
+// startBrowser starts Chromium with an empty profile and a home of its own, where
+// it finds the authority that it trusts, as when a person imports ca.crt.
+func startBrowser(ca string) (*browser, error) {
 	home, err := os.MkdirTemp("", "coffer-e2e-")
 	if err != nil {
 		return nil, err
 	}
+	atEnd(func() { _ = os.RemoveAll(home) })
 	b := &browser{home: home}
 	if err := b.certutil("-N", "--empty-password"); err != nil {
 		return nil, err
 	}
+	if ca != "" {
+		if err := b.certutil("-A", "-t", "C,,", "-n", "ca", "-i", ca); err != nil {
+			return nil, err
+		}
+	}
+	options, err := b.options()
+	if err != nil {
+		return nil, err
+	}
+	alloc, stopAlloc := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, stop := chromedp.NewContext(alloc)
+	atEnd(func() { stop(); stopAlloc() })
+	b.ctx = ctx
+	return b, chromedp.Do(ctx)
+}
+
+// options are how Chromium is started.
+func (b *browser) options() ([]chromedp.ExecAllocatorOption, error) {
 	path, err := chromiumPath()
 	if err != nil {
 		return nil, err
 	}
-	options := append([]chromedp.ExecAllocatorOption{}, chromedp.DefaultExecAllocatorOptions[:]...)
-	options = append(
-		options,
-		chromedp.ExecPath(path), chromedp.UserDataDir(filepath.Join(home, "profile")), chromedp.Env("HOME="+home),
+	options := append(
+		slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
+		chromedp.ExecPath(path), chromedp.UserDataDir(filepath.Join(b.home, "profile")), chromedp.Env("HOME="+b.home),
 		chromedp.DisableGPU, chromedp.WindowSize(1280, 900),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("no-pings", true), chromedp.Flag("disable-domain-reliability", true),
 		chromedp.Flag("hide-scrollbars", true), chromedp.Flag("font-render-hinting", "none"),
 		// Whatever asks for another host than this one does not find it.
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"),
+		chromedp.Flag("host-resolver-rules", "MAP "+byName+" 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"),
 	)
 	if os.Getuid() == 0 {
 		options = append(options, chromedp.NoSandbox)
 	}
-	alloc, stopAlloc := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, stopBrowser := chromedp.NewContext(alloc)
-	b.ctx = ctx
-	b.stop = func() { stopBrowser(); stopAlloc(); _ = os.RemoveAll(home) }
-	atEnd = append(atEnd, b.stop)
-	return b, chromedp.Do(ctx)
+	return options, nil
 }
 
 // certutil runs NSS's tool on the database of the browser's home.
@@ -116,22 +137,4 @@ func (b *browser) certutil(args ...string) error {
 		return fmt.Errorf("certutil: %w: %s", err, out)
 	}
 	return nil
-}
-
-// trust makes the browser trust an authority, as a person does who imports ca.crt.
-func (b *browser) trust(ca string) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.trusted++
-	return b.certutil("-A", "-t", "C,,", "-n", fmt.Sprintf("coffer-test-%d", b.trusted), "-i", ca)
-}
-
-// chromium is the browser of the run.
-func chromium(t testing.TB) *browser {
-	t.Helper()
-	b, err := shared()
-	if err != nil {
-		t.Fatalf("starting Chromium: %v", err)
-	}
-	return b
 }

@@ -1,10 +1,12 @@
 package e2e_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -107,5 +109,77 @@ func TestWatcherSeesWhatMustNotBe(t *testing.T) {
 		if !strings.Contains(strings.Join(ids, " "), want) {
 			t.Errorf("axe did not find %s, only %v", want, ids)
 		}
+	}
+}
+
+// TestBundlePageIsSound looks at a page that has nothing wrong.
+func TestBundlePageIsSound(t *testing.T) {
+	p := openTestPage(t, "/bundles.html")
+	p.until(`window.editor`)
+	p.sound()
+}
+
+// TestLookSeesFaults is the control for the looks that need no axe.
+func TestLookSeesFaults(t *testing.T) {
+	for _, c := range []struct {
+		name, want, never string
+		look              func(*tab)
+	}{
+		{"width", `id=\"wide\"`, `id=\"box\"`, (*tab).fits},
+		{"focus", `nobody sees the focus on <button id="unseen">`, `id="seen"`, (*tab).walks},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := openTestPage(t, "/narrow.html")
+			said := &noting{TB: t}
+			p.t = said
+			c.look(p)
+			if all := strings.Join(said.errors, "\n"); !strings.Contains(all, c.want) || strings.Contains(all, c.never) {
+				t.Errorf("said %q", all)
+			}
+		})
+	}
+}
+
+// noting is a test that notes its errors instead of failing.
+type noting struct {
+	testing.TB
+	errors []string
+}
+
+// Errorf notes.
+func (n *noting) Errorf(format string, args ...any) {
+	n.errors = append(n.errors, fmt.Sprintf(format, args...))
+}
+
+// TestPasskeysNeedATrustedCertificate is what decides when the product offers
+// them: Chromium makes none on a site whose certificate it does not trust, nor for
+// an address, whatever the person clicks away. A virtual authenticator hides that,
+// so there is none here.
+func TestPasskeysNeedATrustedCertificate(t *testing.T) {
+	s, err := testPages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := strings.Replace(s.origin, "127.0.0.1", byName, 1)
+	untrusting := newSite(named, "")
+
+	p := untrusting.tab(t)
+	p.do(call(security.SetIgnoreCertificateErrors, security.SetIgnoreCertificateErrorsParams{Ignore: true}))
+	p.open("/bundles.html")
+	if got := p.refusesPasskeys(); !strings.Contains(got, "TLS certificate errors") {
+		t.Errorf("without trust: %q", got)
+	}
+
+	p = s.tab(t)
+	p.open("/bundles.html")
+	if got := p.refusesPasskeys(); !strings.HasPrefix(got, "SecurityError: ") {
+		t.Errorf("at an address: %q", got)
+	}
+
+	p = s.tabAt(t, named)
+	p.withPasskeys()
+	p.open("/bundles.html")
+	if got := p.refusesPasskeys(); got != "" {
+		t.Errorf("with trust, by name: %q", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,11 +26,28 @@ type tab struct {
 	watcher *watcher
 }
 
-// openTab opens a page for a test of the site at an origin.
-func openTab(t testing.TB, origin string) *tab {
+// site is what a browser looks at: an origin, and the browser that trusts it.
+type site struct {
+	origin  string
+	browser func() (*browser, error) // started when the first test needs it
+}
+
+func newSite(origin, ca string) *site {
+	return &site{origin, sync.OnceValues(func() (*browser, error) { return startBrowser(ca) })}
+}
+
+// tab opens a page for a test.
+func (s *site) tab(t testing.TB) *tab { t.Helper(); return s.tabAt(t, s.origin) }
+
+// tabAt is tab for another of the site's names.
+func (s *site) tabAt(t testing.TB, origin string) *tab {
 	t.Helper()
+	b, err := s.browser()
+	if err != nil {
+		t.Fatalf("starting Chromium: %v", err)
+	}
 	w := newWatcher(origin)
-	ctx, cancel := chromedp.NewContext(chromium(t).ctx, chromedp.WithNewBrowserContext(), chromedp.WithListener(w.hear))
+	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext(), chromedp.WithListener(w.hear))
 	ctx, cancelTime := context.WithTimeout(ctx, testTime)
 	p := &tab{t, ctx, origin, w}
 	t.Cleanup(func() {

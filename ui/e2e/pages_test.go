@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"embed"
 	"encoding/pem"
+	"io"
 	"io/fs"
 	"log"
 	"math/big"
@@ -33,40 +34,37 @@ var pageFiles embed.FS
 const strictPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types default"
 
-// testPages is the origin of a small server of this package, whose authority the
-// browser trusts.
-var testPages = sync.OnceValues(func() (string, error) {
+// testPages is a small server of this package.
+var testPages = sync.OnceValues(func() (*site, error) {
 	ca, leaf, err := makeAuthority()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	b, err := shared()
+	dir, err := os.MkdirTemp("", "coffer-e2e-")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	file := filepath.Join(b.home, "pages-ca.crt")
+	atEnd(func() { _ = os.RemoveAll(dir) })
+	file := filepath.Join(dir, "ca.crt")
 	if err := os.WriteFile(file, ca, 0o600); err != nil {
-		return "", err
-	}
-	if err := b.trust(file); err != nil {
-		return "", err
+		return nil, err
 	}
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(answerPage))
 	srv.TLS = &tls.Config{Certificates: []tls.Certificate{leaf}}
-	srv.Config.ErrorLog = log.New(os.Stderr, "pages: ", 0)
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // browsers that do not trust it say so to it
 	srv.StartTLS()
-	atEnd = append([]func(){srv.CloseClientConnections}, atEnd...)
-	return srv.URL, nil
+	atEnd(srv.CloseClientConnections)
+	return newSite(srv.URL, file), nil
 })
 
 // openTestPage opens a page of that server.
 func openTestPage(t *testing.T, path string) *tab {
 	t.Helper()
-	origin, err := testPages()
+	s, err := testPages()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := openTab(t, origin)
+	p := s.tab(t)
 	p.open(path)
 	return p
 }
@@ -115,7 +113,7 @@ func makeAuthority() (caPEM []byte, leaf tls.Certificate, err error) {
 		return nil, leaf, err
 	}
 	leafDER, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost", byName},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}, ca, leafKey.Public(), caKey)
