@@ -68,10 +68,21 @@ func (s *site) tabAt(t testing.TB, origin string) *tab {
 	return p
 }
 
+// stepTime is how long one step may take, so that a test that waits for what does
+// not come says what that was.
+const stepTime = 10 * time.Second
+
+// within is the page for one step.
+func (p *tab) within() context.Context {
+	ctx, cancel := context.WithTimeout(p.ctx, stepTime)
+	p.t.Cleanup(cancel)
+	return ctx
+}
+
 // do runs steps, which have to work.
 func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
-	if err := chromedp.Do(p.ctx, steps...); err != nil {
+	if err := chromedp.Do(p.within(), steps...); err != nil {
 		p.t.Fatalf("in the page: %v", err)
 	}
 }
@@ -98,12 +109,6 @@ func (p *tab) click(selector string) {
 	p.do(chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
 }
 
-// leave clicks on what leads to another document, and waits until it is there.
-func (p *tab) leave(selector string) {
-	p.t.Helper()
-	p.do(loads(chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible)))
-}
-
 // loads is a step and the page that it loads.
 func loads(step chromedp.Action[chromedp.Void]) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
@@ -112,19 +117,10 @@ func loads(step chromedp.Action[chromedp.Void]) chromedp.Action[chromedp.Void] {
 	})
 }
 
-// fill types into fields, given as selector and text in turn.
-func (p *tab) fill(pairs ...string) {
-	p.t.Helper()
-	for i := 0; i < len(pairs); i += 2 {
-		sel := chromedp.CSS(pairs[i])
-		p.do(chromedp.WaitVisible(sel), chromedp.Clear(sel), chromedp.SendKeys(sel, pairs[i+1]))
-	}
-}
-
 // text is what a person reads in the first element that a selector finds.
 func (p *tab) text(selector string) string {
 	p.t.Helper()
-	s, err := chromedp.Run(p.ctx, chromedp.Text(chromedp.CSS(selector), chromedp.NodeVisible))
+	s, err := chromedp.Run(p.within(), chromedp.Text(chromedp.CSS(selector), chromedp.NodeVisible))
 	if err != nil {
 		p.t.Fatalf("reading %s: %v", selector, err)
 	}
@@ -154,7 +150,7 @@ func (p *tab) hasNot(text string) {
 // until waits until an expression in the page holds, over loads of new documents.
 func (p *tab) until(expression string) {
 	p.t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(stepTime)
 	for {
 		ok, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool](`Boolean(`+expression+`)`))
 		switch {
