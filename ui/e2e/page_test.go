@@ -103,6 +103,9 @@ func (p *tab) open(path string) {
 	p.do(chromedp.Navigate(p.origin + path))
 }
 
+// back goes back in the history.
+var back = chromedp.NavigateBack()
+
 // click clicks on what a CSS selector finds, when it can be seen.
 func (p *tab) click(selector string) {
 	p.t.Helper()

@@ -1,6 +1,9 @@
 package e2e_test
 
 import (
+	"strings"
+	"testing"
+
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
 )
@@ -32,4 +35,41 @@ func (p *tab) refusesPasskeys() string {
 		p.t.Fatal(err)
 	}
 	return name
+}
+
+// TestPasskeys makes a passkey, signs in with it and proves with it that one is
+// still there, under a name whose certificate the browser trusts.
+func TestPasskeys(t *testing.T) {
+	s := theSeeded(t)
+	origin := strings.Replace(s.origin, "127.0.0.1", byName, 1)
+	var link linked
+	must(t, s.socket("", "POST", "/tenants/acme/invitations", object{"role": "viewer", "note": "passkeys"}, &link))
+
+	p := s.tabAt(t, origin)
+	p.withPasskeys()
+	p.open("/join#" + link.Token)
+	p.until(`document.querySelector("[data-testid=accept]")`)
+	p.fill("Name", "pia", "Password", password, "Password again", password)
+	p.leave("Make the account")
+	p.leave("Set up a passkey")
+	if p.sees("recovery codes"); len(p.texts("[data-testid=codes] code")) == 0 {
+		t.Error("no recovery codes came with the first factor")
+	}
+	p.leave("I have written them down")
+	p.sees("Acme GmbH")
+
+	p.leave("Sign out")
+	p.leave("Sign in with a passkey")
+	p.sees("Acme GmbH")
+	p.open("/account")
+	p.sees("Passkeys")
+	p.sound()
+}
+
+// TestPasskeysAreNotOfferedAtAnAddress looks where browsers make none.
+func TestPasskeysAreNotOfferedAtAnAddress(t *testing.T) {
+	c := freshCoffer(t)
+	p := c.tab(t)
+	p.open("/login")
+	p.hasNot("data-passkey")
 }

@@ -14,8 +14,9 @@ const password = "correct horse battery staple"
 // person is somebody with an account.
 type person struct {
 	Name    string
-	Session string // the text of a session, as in the cookie
-	Secret  string // what the authenticator app holds
+	Session string   // the text of a session, as in the cookie
+	Secret  string   // what the authenticator app holds
+	Codes   []string // for recovery
 	used    time.Time
 }
 
@@ -27,17 +28,19 @@ const step = 30 * time.Second
 // one has to wait.
 func (h *person) code(t testing.TB) string {
 	t.Helper()
+	code, err := h.nextCode()
+	must(t, err)
+	return code
+}
+
+func (h *person) nextCode() (string, error) {
 	now := time.Now().Truncate(step)
 	if h.used.IsZero() || h.used.Before(now.Add(-2*step)) {
 		h.used = now.Add(-2 * step)
 	}
 	h.used = h.used.Add(step)
 	time.Sleep(time.Until(h.used.Add(-step))) // no time at all, mostly
-	code, err := totp.GenerateCode(h.Secret, h.used)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return code
+	return totp.GenerateCode(h.Secret, h.used)
 }
 
 // as lets a page be somebody's, by the cookie of a session.
