@@ -7,13 +7,30 @@ RACE    ?= ./app/... ./audit/... ./vault/... ./tenants/...
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -buildid= -X coffer/app.release=$(VERSION)
 
+# The same bytes come out wherever the Go release is the same: no paths, no
+# state of a checkout, and no settings of whoever builds.
+GOBUILD := GOFLAGS= GOEXPERIMENT= GOAMD64=v1 GOARM64=v8.0 go build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)"
+
+IMAGE   ?= coffer
+ARCHES  ?= amd64 arm64
+
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 .PHONY: build
 build: ## build bin/coffer
-	go build -trimpath -ldflags "$(LDFLAGS)" -o bin/coffer .
+	$(GOBUILD) -o bin/coffer .
+
+.PHONY: binaries
+binaries: ## build what goes into the image, the same bytes on every machine: dist/image/ARCH (ARCHES="amd64 arm64")
+	@set -e; for arch in $(ARCHES); do out=dist/image/$$arch; \
+	  echo "$$out/coffer"; GOOS=linux GOARCH=$$arch $(GOBUILD) -o $$out/coffer .; chmod 0755 $$out/coffer; \
+	  install -d -m 0755 $$out/own; install -d -m 0700 $$out/own/data; done
+
+.PHONY: image
+image: binaries ## build the image without a network, with docker, podman or buildah (IMAGE=coffer, BUILDER=)
+	@packaging/image.sh "$(IMAGE)" "$(VERSION)" $(ARCHES)
 
 .PHONY: demo
 demo: build ## watch the main job on an empty directory, then serve it (ARGS=--once ends after the walk)
@@ -21,7 +38,7 @@ demo: build ## watch the main job on an empty directory, then serve it (ARGS=--o
 	bin/coffer serve --data "$$dir/data" --demo $(ARGS)
 
 .PHONY: deps
-deps: ## install what the tests drive (swtpm, chromium) and what -race needs (gcc), if missing
+deps: ## install what the tests drive (swtpm, chromium, buildah, podman) and what -race needs (gcc), if missing
 	@packaging/deps.sh
 
 .PHONY: test
@@ -67,4 +84,4 @@ assets: ## write the committed bundles of ui/assets/dist again (needs npm; nothi
 
 .PHONY: docs
 docs: ## write the generated documents again
-	go test ./app -run TestActionsDocument -update
+	go test ./app ./app/api -run "TestActionsDocument$$|TestDocument$$" -update

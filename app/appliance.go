@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"time"
 
 	"coffer/app/actions"
+	"coffer/app/alerts"
+	"coffer/app/cert"
 	"coffer/app/domain"
 	"coffer/app/durable"
 	"coffer/app/store"
@@ -31,12 +34,13 @@ type appliance struct {
 	journal *audit.Log
 	files   *tenants.Pool
 	service *actions.Service
+	alerts  *alerts.Inbox
 }
 
 // openAppliance opens everything with the root key, which it takes over, and
 // completes what a crash interrupted. Nothing is served before it returns.
 func openAppliance(ctx context.Context, cfg Config, m actions.Machine, file *seal.File, root domain.Secret, clock *durable.Clock, log *slog.Logger) (_ *appliance, err error) {
-	a := &appliance{cfg: cfg, log: log, clock: clock, holder: actions.NewKeyholder(file, root, m, clock.Now)}
+	a := &appliance{cfg: cfg, log: log, clock: clock, holder: actions.NewKeyholder(file, root, m, clock.Now), alerts: alerts.NewInbox(clock.Now)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
@@ -67,11 +71,14 @@ func openAppliance(ctx context.Context, cfg Config, m actions.Machine, file *sea
 	if err := a.reportClock(ctx); err != nil {
 		return nil, err
 	}
-	if a.files, err = tenants.Open(tenants.Options{Dir: tenantsDir(cfg.Data), Keys: a.vault, Alarm: a.fileAlarm}); err != nil {
+	if a.files, err = tenants.Open(tenants.Options{
+		Dir: tenantsDir(cfg.Data), Keys: a.vault, Alarm: a.fileAlarm, Quota: a.quota,
+	}); err != nil {
 		return nil, err
 	}
 	a.service, err = actions.New(ctx, actions.Parts{
 		DB: a.db, Vault: a.vault, Log: a.journal, Files: a.files, Seal: a.holder, Clock: clock,
+		Door: actions.Door{UID: uint32(os.Geteuid()), Origin: cfg.origin(), Wall: cfg.wall},
 	})
 	return a, err
 }
@@ -135,12 +142,24 @@ func (a *appliance) openJournal(ctx context.Context) error {
 func (a *appliance) alarm(al audit.Alarm) {
 	a.log.LogAttrs(context.Background(), slog.LevelError, "audit alarm",
 		slog.String("kind", string(al.Kind)), slog.String("tenant", string(al.Tenant)), slog.String("text", al.Text))
+	a.alerts.Raise(alerts.Kind(al.Kind), al.Tenant, al.Text)
+}
+
+// quota is how large a tenant's file may become.
+func (a *appliance) quota(ctx context.Context, id domain.TenantID) (q tenants.Quota, err error) {
+	err = a.db.View(ctx, func(tx *store.Tx) error {
+		r, err := tenants.Find(tx, id)
+		q = r.Quota
+		return err
+	})
+	return q, err
 }
 
 // fileAlarm reports a tenant's file that does not authenticate, in the tenant's
 // own log too.
 func (a *appliance) fileAlarm(id domain.TenantID, text string) {
 	a.log.LogAttrs(context.Background(), slog.LevelError, "tenant file alarm", slog.String("tenant", string(id)), slog.String("text", text))
+	a.alerts.Raise(alerts.File, id, text)
 	if _, err := a.journal.Note(context.Background(), id, "alarm.file", audit.Detail{"text": text}); err != nil {
 		a.log.LogAttrs(context.Background(), slog.LevelError, "recording the alarm", slog.String("error", err.Error()))
 	}
@@ -151,6 +170,7 @@ func (a *appliance) fileAlarm(id domain.TenantID, text string) {
 func (a *appliance) reportClock(ctx context.Context) error {
 	for _, step := range a.clock.Steps() {
 		a.log.LogAttrs(ctx, slog.LevelWarn, "the clock jumped", slog.Duration("by", step.Jump), slog.Bool("at_boot", step.AtBoot))
+		a.alerts.Raise(alerts.Clock, "", clockText(step))
 		if _, err := a.journal.NoteClock(ctx, record.ClockJump{At: step.At.UnixNano(), Jump: int64(step.Jump), AtBoot: step.AtBoot}); err != nil {
 			return err
 		}
@@ -158,18 +178,52 @@ func (a *appliance) reportClock(ctx context.Context) error {
 	return nil
 }
 
-// How often the clock is looked at, and expired tokens are swept.
+// clockText says how the clock jumped.
+func clockText(s durable.Step) string {
+	if s.AtBoot {
+		return fmt.Sprintf("since the last time that was seen before the start, the clock moved by %v: Coffer was stopped so long, or the clock jumped", s.Jump.Round(time.Second))
+	}
+	return fmt.Sprintf("the clock jumped by %v", s.Jump.Round(time.Second))
+}
+
+// certify makes the machine's certificate if it is due.
+func (a *appliance) certify(ctx context.Context, n *network) error {
+	if n.own == nil {
+		return nil
+	}
+	authority, err := cert.OpenAuthority(ctx, a.db, a.clock.Now())
+	if err != nil {
+		return fmt.Errorf("opening the certificate authority: %w", err)
+	}
+	return n.renew(authority, a.clock.Now())
+}
+
+// How often the clock is looked at, expired tokens are swept, and the machine's
+// names are compared with those of its certificate.
 const (
-	clockEvery = 5 * time.Second
-	sweepEvery = 10 * time.Minute
+	clockEvery   = 5 * time.Second
+	sweepEvery   = 10 * time.Minute
+	certifyEvery = time.Minute
 )
 
 // watch reports clock jumps and sweeps what expired until the context ends or
-// the audit log can no longer be written, which is an error.
-func (a *appliance) watch(ctx context.Context) error {
-	clock, sweep := time.NewTicker(clockEvery), time.NewTicker(sweepEvery)
+// the audit log or a store can no longer be written, which is an error.
+func (a *appliance) watch(ctx context.Context, n *network) error {
+	clock, sweep, certify := time.NewTicker(clockEvery), time.NewTicker(sweepEvery), time.NewTicker(certifyEvery)
 	defer clock.Stop()
 	defer sweep.Stop()
+	defer certify.Stop()
+	stopped := make(chan error, 1) // a store took its last revision
+	for _, wait := range []func(context.Context, store.Revision) (store.Revision, error){a.db.Watch, a.vault.WatchKeys} {
+		go func() {
+			if _, err := wait(ctx, math.MaxUint64); ctx.Err() == nil {
+				select {
+				case stopped <- err:
+				default: // the other one was first
+				}
+			}
+		}()
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -177,16 +231,34 @@ func (a *appliance) watch(ctx context.Context) error {
 		case <-a.journal.Failed():
 			return domain.Errorf(domain.Unavailable, "the audit log cannot be written, so nothing is answered: %w", a.journal.Err()).
 				WithHint("look at the disk under %s, then start Coffer again", auditDir(a.cfg.Data))
+		case err := <-stopped:
+			return fmt.Errorf("nothing more can be changed: %w", err)
 		case <-clock.C:
 			a.clock.Now()
 			if err := a.reportClock(ctx); err != nil {
 				return err
 			}
+		case <-certify.C:
+			if err := a.certify(ctx, n); err != nil && ctx.Err() == nil {
+				a.log.LogAttrs(ctx, slog.LevelError, "renewing the certificate", slog.String("error", err.Error()))
+				a.alerts.Raise(alerts.Certificate, "", "the certificate of this machine could not be renewed: "+err.Error())
+			}
 		case <-sweep.C:
 			if err := a.service.Sweep(ctx); err != nil && ctx.Err() == nil {
 				a.log.LogAttrs(ctx, slog.LevelError, "sweeping expired tokens", slog.String("error", err.Error()))
+				a.alerts.Raise(alerts.Sweep, "", "what expired could not be removed: "+err.Error())
 			}
+		case <-a.alerts.News():
+			a.storeAlerts(ctx)
 		}
+	}
+}
+
+// storeAlerts puts what was raised into the control store. What cannot be stored
+// stands in the operator's log, and is tried again with the next one.
+func (a *appliance) storeAlerts(ctx context.Context) {
+	if err := a.alerts.Store(ctx, a.db); err != nil && ctx.Err() == nil {
+		a.log.LogAttrs(ctx, slog.LevelError, "storing alerts", slog.String("error", err.Error()))
 	}
 }
 
@@ -201,6 +273,7 @@ func (a *appliance) close(ctx context.Context) error {
 		errs = append(errs, a.journal.Close(ctx))
 	}
 	if a.db != nil {
+		a.storeAlerts(ctx) // the last ones came while the log was closed
 		errs = append(errs, a.db.Close())
 	}
 	if a.vault != nil {

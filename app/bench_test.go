@@ -3,13 +3,17 @@ package app_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -62,6 +66,92 @@ func BenchmarkSocket(b *testing.B) {
 	callers(b, r, "sql-insert", func(int64) {
 		r.must("", "POST", base+"/sql", object{"sql": "INSERT INTO t(a, b) VALUES (?, ?)", "args": []any{inserted.Add(1), "row"}}, nil)
 	})
+}
+
+// BenchmarkTLS measures the same requests over the port, from a process of their
+// own to the real binary, with a token, on 1, 16 and 64 connections.
+func BenchmarkTLS(b *testing.B) {
+	data := shortDir(b)
+	d, err := launch(data, os.Environ(), "--data", data, "--seal", "keyfile", "--listen", "127.0.0.1:0")
+	if err == nil {
+		err = d.awaitReady()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(d.kill)
+	local := &running{tb: b, data: data, client: app.SocketClient(data)}
+	local.tenant("acme")
+	const base = "/api/v1/tenants/acme"
+	for i := range 1000 {
+		local.must("", "POST", base+"/sql", object{"sql": "INSERT INTO t(a, b) VALUES (?, ?)", "args": []any{i, "row"}}, nil)
+	}
+	token := local.issue("acme", object{"role": "owner"})
+	var count atomic.Int64
+	count.Store(1 << 20)
+	for _, tc := range []struct {
+		what string
+		call func(r *running, n int64)
+	}{
+		{"secret-read", func(r *running, _ int64) { r.must(token, "GET", base+"/secret?path=stripe/live", nil, nil) }},
+		{"secret-write", func(r *running, n int64) {
+			r.must(token, "PUT", fmt.Sprintf("%s/secret?path=bench/%d", base, n%100), object{"data": object{"key": "value"}}, nil)
+		}},
+		{"token-issue", func(r *running, _ int64) {
+			r.must(token, "POST", base+"/tokens", object{"role": "analyst", "ttl": "1m"}, nil)
+		}},
+		{"sql-read", func(r *running, n int64) {
+			r.must(token, "POST", base+"/sql", object{"sql": "SELECT b FROM t WHERE a = ?", "args": []any{n % 1000}}, nil)
+		}},
+		{"sql-insert", func(r *running, n int64) {
+			r.must(token, "POST", base+"/sql", object{"sql": "INSERT INTO t(a, b) VALUES (?, ?)", "args": []any{n, "row"}}, nil)
+		}},
+	} {
+		for _, n := range []int{1, 16, 64} {
+			b.Run(fmt.Sprintf("%s/connections=%d", tc.what, n), func(b *testing.B) {
+				r := remote(b, d, n)
+				var next atomic.Int64
+				next.Store(int64(b.N))
+				var wg sync.WaitGroup
+				b.ResetTimer()
+				for range n {
+					wg.Go(func() {
+						for next.Add(-1) >= 0 {
+							tc.call(r, count.Add(1))
+						}
+					})
+				}
+				wg.Wait()
+			})
+		}
+	}
+}
+
+// remote is a client of the port of a served Coffer, with so many connections.
+func remote(tb testing.TB, d *served, connections int) *running {
+	tb.Helper()
+	url, data := readyLine(tb, d, "url"), readyLine(tb, d, "data")
+	pem, err := os.ReadFile(filepath.Join(data, "ca.crt"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	return &running{tb: tb, data: data, base: strings.TrimSuffix(url, "/"), client: &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections,
+	}}}
+}
+
+// readyLine is a value of the ready block.
+func readyLine(tb testing.TB, d *served, name string) string {
+	tb.Helper()
+	for line := range strings.Lines(d.out.String()) {
+		if v, ok := strings.CutPrefix(line, name+": "); ok {
+			return strings.TrimSpace(v)
+		}
+	}
+	tb.Fatalf("there is no %q in the ready block", name)
+	return ""
 }
 
 // BenchmarkTenantCreate measures a whole tenant: keys, file, record, log.

@@ -106,6 +106,24 @@ func (w *watched) people() {
 	w.coffer(0, "", nil, "break-glass", "-t", "globex", "--reason", reason)
 }
 
+// created makes tenants with their first credentials, and for somebody else.
+func (w *watched) created() {
+	out := w.coffer(0, "", nil, "tenant", "create", "initech", "--workload", "web", "--grant", "sql:analyst", "--token-ttl", "15m")
+	w.printed("first secret id", "first token")
+	for _, line := range strings.Split(out, "\n") {
+		if text, ok := strings.CutPrefix(line, "secret_id="); ok {
+			w.hide("first secret id", text)
+		}
+		if text, ok := strings.CutPrefix(line, "token="); ok {
+			w.hide("first token", text)
+		}
+	}
+	w.coffer(0, "", []string{"person's name"}, "tenant", "create", "hooli", "--owner", "canary-person-name")
+	w.coffer(2, "", nil, "tenant", "create", "wonka", "--owner", "canary-person-name", "--workload", "web", "--grant", "sql:analyst")
+	w.quoted("person's name")
+	w.coffer(0, "", []string{"reason"}, "alert", "list") // of the glass that is broken
+}
+
 // malformed sends what no client of ours would.
 func (w *watched) malformed() {
 	value := w.hide("malformed value", "canary-malformed-1")

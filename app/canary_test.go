@@ -269,6 +269,7 @@ func TestCanaries(t *testing.T) {
 	w.tokens()
 	w.workloads()
 	w.people()
+	w.created()
 	w.malformed()
 	w.readLogs()
 	w.files() // while it runs

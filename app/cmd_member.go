@@ -59,9 +59,16 @@ func newMemberListCommand(std Stdio) *cli.Command {
 		if err != nil {
 			return err
 		}
-		return ask(r, http.MethodGet, path, nil, nil, func(w io.Writer, out actions.MemberListOut) {
+		all := actions.MemberListOut{Members: []actions.MemberInfo{}}
+		if err := pages(r, path, func(page actions.MemberListOut) string {
+			all.Members = append(all.Members, page.Members...)
+			return page.Next
+		}); err != nil {
+			return err
+		}
+		return r.show(all, func(w io.Writer) {
 			var rows [][]string
-			for _, m := range out.Members {
+			for _, m := range all.Members {
 				ends := "-"
 				if m.Expires != nil {
 					ends = timeText(*m.Expires) + " (break-glass)"

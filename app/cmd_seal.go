@@ -7,11 +7,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"coffer/app/actions"
 	"coffer/app/domain"
@@ -59,11 +57,12 @@ func yesNo(b bool) string {
 }
 
 func newSealAddCommand(std Stdio) *cli.Command {
-	flags := clientFlags(passphraseFlag(), &cli.StringFlag{Name: "name", Usage: "`NAME` of the slot; the kind if not given"})
+	flags := clientFlags(passphraseFlag(), &cli.StringFlag{Name: "name", Usage: "`NAME` of the slot; the kind if not given"},
+		&cli.IntSliceFlag{Name: "pcr", Usage: "of a TPM: open only while the register `N` is as it is now; 7 is the Secure Boot state. May be given again"})
 	return clientCommand(std, &cli.Command{
 		Name: "add", Usage: "enrol another slot that opens the root key", ArgsUsage: "tpm|passphrase|keyfile", Flags: flags,
 	}, 1, 1, func(r *run) error {
-		in := sealAdd{Kind: r.Args().First(), Name: r.String("name")}
+		in := sealAdd{Kind: r.Args().First(), Name: r.String("name"), PCRs: r.IntSlice("pcr")}
 		if in.Kind == string(seal.Passphrase) {
 			p, err := askPassphrase(r.Context, r.std, true)
 			if err != nil {
@@ -87,6 +86,7 @@ type sealAdd struct {
 	Kind   string `json:"kind"`
 	Name   string `json:"name,omitempty"`
 	Secret string `json:"secret,omitempty"`
+	PCRs   []int  `json:"pcrs,omitempty"`
 }
 
 type unsealBody struct {
@@ -237,17 +237,4 @@ func askPassphrase(c *cli.Context, std Stdio, isNew bool) (domain.Secret, error)
 		return newPassphrase(std)
 	}
 	return prompt(std, "Passphrase: ")
-}
-
-// prompt reads a line from the terminal without showing it.
-func prompt(std Stdio, text string) (domain.Secret, error) {
-	f, ok := std.In.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return domain.Secret{}, domain.Errorf(domain.Invalid, "there is no terminal to ask at").
-			WithHint("give a file: --passphrase-file FILE or --recovery-file FILE, - for stdin")
-	}
-	fmt.Fprint(std.Err, text)
-	b, err := term.ReadPassword(int(f.Fd()))
-	fmt.Fprintln(std.Err)
-	return domain.NewSecret(b), err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 
@@ -32,9 +33,23 @@ func newServeCommand(std Stdio) *cli.Command {
 			if c.Bool("once") && !c.Bool("demo") {
 				return domain.Errorf(domain.Invalid, "--once goes with --demo")
 			}
+			if _, source := settingNamed("listen").resolve(c, std); c.Bool("demo") && source == "default" {
+				cfg.Listen = demoListen()
+			}
 			return serve(c.Context, cfg, std, c.Bool("demo"), c.Bool("once"))
 		},
 	}
+}
+
+// demoListen is the usual port on this machine alone, or one that is free.
+func demoListen() string {
+	const usual = "127.0.0.1:8443"
+	l, err := net.Listen("tcp", usual)
+	if err != nil {
+		return "127.0.0.1:0"
+	}
+	_ = l.Close()
+	return usual
 }
 
 func serve(ctx context.Context, cfg Config, std Stdio, demo, once bool) (err error) {
@@ -61,7 +76,7 @@ func serve(ctx context.Context, cfg Config, std Stdio, demo, once bool) (err err
 	var demoErr error
 	var walking sync.WaitGroup
 	err = d.run(ctx, func() { // not called if nobody can be answered
-		d.printReady(std)
+		d.printReady(std, d.setupLine(ctx))
 		if !demo {
 			return
 		}
@@ -92,8 +107,9 @@ func newPassphrase(std Stdio) (domain.Secret, error) {
 	return p, err
 }
 
-// printReady prints one block of "name: value" lines.
-func (d *daemon) printReady(std Stdio) {
+// printReady prints one block of "name: value" lines. setup is the line of the
+// first operator's link, "" for none.
+func (d *daemon) printReady(std Stdio, setup string) {
 	state := d.gate.Status()
 	var kinds []string
 	for _, s := range state.Slots {
@@ -112,5 +128,12 @@ func (d *daemon) printReady(std Stdio) {
 		fmt.Fprintln(std.Err, "notice: there is no recovery key yet; make one: coffer seal recovery")
 	}
 	// The block is last: who waits for it has all that was said before.
+	if url := d.net.url(); url != "" {
+		fmt.Fprintf(std.Out, "url: %s\n", url)
+	}
+	fmt.Fprint(std.Out, setup)
+	if print := d.net.fingerprint(); print != "" {
+		fmt.Fprintf(std.Out, "ca-fingerprint: %s\n", print)
+	}
 	fmt.Fprintf(std.Out, "socket: %s\nseal: %s\ndata: %s\nversion: %s\n", socketPath(d.cfg.Data), sealed, d.cfg.Data, version())
 }

@@ -20,34 +20,15 @@ func newTenantCommand(std Stdio) *cli.Command {
 	)
 }
 
-func newTenantCreateCommand(std Stdio) *cli.Command {
-	name := &cli.StringFlag{Name: "name", Usage: "display `NAME`; the id if not given"}
-	return clientCommand(std, &cli.Command{
-		Name: "create", Usage: "create a tenant with its keys, file and log", ArgsUsage: "TENANT", Flags: clientFlags(name),
-	}, 1, 1, func(r *run) error {
-		in := actions.TenantCreateIn{ID: r.Args().First(), Name: r.String("name")}
-		if in.Name == "" {
-			in.Name = in.ID
-		}
-		return ask(r, http.MethodPost, "/api/v1/tenants", nil, in, func(w io.Writer, out actions.TenantInfo) {
-			fmt.Fprintf(w, "created %s, you are its first owner\n", out.ID)
-		})
-	})
-}
-
 func newTenantListCommand(std Stdio) *cli.Command {
 	return clientCommand(std, &cli.Command{Name: "list", Usage: "list the tenants", Flags: clientFlags()}, 0, 0, func(r *run) error {
 		all := actions.TenantListOut{Tenants: []actions.TenantInfo{}}
-		for after := ""; ; {
-			var page actions.TenantListOut
-			q := queryOf("after", after, "limit", fmt.Sprint(actions.MaxPage))
-			if err := r.client.call(r.Context.Context, http.MethodGet, "/api/v1/tenants", q, nil, &page); err != nil {
-				return err
-			}
+		err := pages(r, "/api/v1/tenants", func(page actions.TenantListOut) string {
 			all.Tenants = append(all.Tenants, page.Tenants...)
-			if after = page.Next; after == "" {
-				break
-			}
+			return page.Next
+		})
+		if err != nil {
+			return err
 		}
 		return r.show(all, func(w io.Writer) {
 			var rows [][]string
@@ -85,8 +66,8 @@ func tenantStateCommand(std Stdio, name, usage, method, verb string) *cli.Comman
 }
 
 func printTenant(w io.Writer, t actions.TenantInfo) {
-	fmt.Fprintf(w, "tenant:   %s\nname:     %s\nstate:    %s since %s\ncreated:  %s\nlog slot: %d\n",
-		t.ID, clean(t.Name), t.State, timeText(t.Changed), timeText(t.Created), t.Slot)
+	fmt.Fprintf(w, "tenant:   %s\nname:     %s\nstate:    %s since %s\ncreated:  %s\nlog slot: %d, kept %d days\nmay keep: %s of secrets, %s in its database\n",
+		t.ID, clean(t.Name), t.State, timeText(t.Changed), timeText(t.Created), t.Slot, t.RetentionDays, byteText(t.SecretBytes), byteText(t.FileBytes))
 }
 
 func newTenantDestroyCommand(std Stdio) *cli.Command {

@@ -139,9 +139,16 @@ func newTokenListCommand(std Stdio) *cli.Command {
 		if err != nil {
 			return err
 		}
-		return ask(r, http.MethodGet, path, nil, nil, func(w io.Writer, out actions.TokenListOut) {
+		all := actions.TokenListOut{Tokens: []actions.TokenInfo{}}
+		if err := pages(r, path, func(page actions.TokenListOut) string {
+			all.Tokens = append(all.Tokens, page.Tokens...)
+			return page.Next
+		}); err != nil {
+			return err
+		}
+		return r.show(all, func(w io.Writer) {
 			var rows [][]string
-			for _, t := range out.Tokens {
+			for _, t := range all.Tokens {
 				rows = append(rows, []string{t.Accessor, t.Principal, tokenBound(t), dashIfEmpty(t.Name), time.Until(t.Expires).Round(time.Second).String()})
 			}
 			table(w, []string{"ACCESSOR", "PRINCIPAL", "MAY", "NAME", "ENDS IN"}, rows)

@@ -56,9 +56,16 @@ func newWorkloadListCommand(std Stdio) *cli.Command {
 		if err != nil {
 			return err
 		}
-		return ask(r, http.MethodGet, path, nil, nil, func(w io.Writer, out actions.WorkloadListOut) {
+		all := actions.WorkloadListOut{Workloads: []actions.WorkloadInfo{}}
+		if err := pages(r, path, func(page actions.WorkloadListOut) string {
+			all.Workloads = append(all.Workloads, page.Workloads...)
+			return page.Next
+		}); err != nil {
+			return err
+		}
+		return r.show(all, func(w io.Writer) {
 			var rows [][]string
-			for _, x := range out.Workloads {
+			for _, x := range all.Workloads {
 				rows = append(rows, []string{x.Name, x.RoleID, joinText(x.Capabilities), time.Duration(x.TokenTTL).String()})
 			}
 			table(w, []string{"NAME", "ROLE ID", "MAY", "TOKEN TTL"}, rows)

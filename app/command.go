@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"coffer/app/actions"
 	"coffer/app/domain"
 )
 
@@ -26,7 +28,19 @@ func outputFlag() cli.Flag {
 }
 
 func tokenFlag() cli.Flag {
-	return &cli.StringFlag{Name: "token-file", Usage: "`FILE` with a token to act with (or COFFER_TOKEN)"}
+	return &cli.StringFlag{Name: "token-file", Usage: "`FILE` with a token or session to act with (or COFFER_TOKEN)"}
+}
+
+func codeFlag() cli.Flag {
+	return &cli.StringFlag{Name: "code", Usage: "`CODE` of your second factor, for what wants one"}
+}
+
+func addrFlag() cli.Flag {
+	return &cli.StringFlag{Name: "addr", Usage: "`URL` of a Coffer to call over the network instead of the local socket (COFFER_ADDR, if there is no socket)"}
+}
+
+func authorityFlag() cli.Flag {
+	return &cli.StringFlag{Name: "cacert", Usage: "`FILE` with the certificate authority to trust, in PEM (COFFER_CACERT)"}
 }
 
 func tenantFlag() cli.Flag {
@@ -35,7 +49,7 @@ func tenantFlag() cli.Flag {
 
 // clientFlags are those of every command that calls a running Coffer.
 func clientFlags(more ...cli.Flag) []cli.Flag {
-	return append(more, dataFlag(), tokenFlag(), outputFlag())
+	return append(more, dataFlag(), addrFlag(), authorityFlag(), tokenFlag(), codeFlag(), outputFlag())
 }
 
 func tenantFlags(more ...cli.Flag) []cli.Flag { return clientFlags(append(more, tenantFlag())...) }
@@ -140,6 +154,20 @@ func ask[Out any](r *run, method, path string, query url.Values, in any, text fu
 		return err
 	}
 	return r.show(out, func(w io.Writer) { text(w, out) })
+}
+
+// pages asks for every page of a list. take keeps one and gives its cursor.
+func pages[Out any](r *run, path string, take func(page Out) (next string)) error {
+	for after := ""; ; {
+		var page Out
+		q := queryOf("after", after, "limit", strconv.Itoa(actions.MaxPage))
+		if err := r.client.call(r.Context.Context, http.MethodGet, path, q, nil, &page); err != nil {
+			return err
+		}
+		if after = take(page); after == "" {
+			return nil
+		}
+	}
 }
 
 // say prints a message for people: to stderr, so that stdout stays data.

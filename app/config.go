@@ -1,12 +1,16 @@
 package app
 
 import (
+	"net"
+	"net/netip"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"coffer/app/actions"
+	"coffer/app/cert"
 	"coffer/app/domain"
 	"coffer/vault/seal"
 )
@@ -25,6 +29,14 @@ type Config struct {
 	PassphraseFile string // a file with the passphrase
 	AuditSpace     int64  // bytes that the audit log may take
 
+	Listen  string         // HOST:PORT of the one port, or listenOff
+	TLS     bool           // off on loopback only
+	TLSCert string         // a certificate brought by somebody, in PEM; "" for Coffer's own
+	TLSKey  string         // its key
+	Names   []string       // further names of this machine; the first is that of printed URLs
+	Proxies []netip.Prefix // proxies that are believed when they say for whom they ask
+
+	url  string           // under which browsers reach Coffer; "" for not at all
 	wall func() time.Time // the wall clock; nil for the machine's
 }
 
@@ -39,6 +51,12 @@ var settings = []setting{
 	{"tpm", "tpm", "COFFER_TPM", seal.DefaultTPM, "`PATH` of the TPM: a device, unix:PATH or tcp:HOST:PORT"},
 	{"keyfile", "keyfile", "COFFER_KEYFILE", "", "key `FILE` outside the data directory"},
 	{"passphrase-file", "passphrase-file", "COFFER_PASSPHRASE_FILE", "", "`FILE` with the passphrase, instead of typing it"},
+	{"listen", "listen", "COFFER_LISTEN", ":8443", "`HOST:PORT` to answer on, or off for the local socket alone"},
+	{"tls", "tls", "COFFER_TLS", "on", "on or off; off on a loopback address only"},
+	{"tls-cert", "tls-cert", "COFFER_TLS_CERT", "", "`FILE` with a certificate to show instead of one of Coffer's own, in PEM"},
+	{"tls-key", "tls-key", "COFFER_TLS_KEY", "", "`FILE` with the key of --tls-cert, in PEM"},
+	{"name", "name", "COFFER_NAME", "", "`NAMES` of this machine besides those it has, with commas between; the first stands in printed URLs"},
+	{"trusted-proxies", "trusted-proxies", "COFFER_TRUSTED_PROXIES", "", "`CIDRS` of proxies to believe when they say for whom they ask, with commas between"},
 	{"audit-space", "audit-space", "COFFER_AUDIT_SPACE", "10GiB", "most `BYTES` that the audit log may take"},
 }
 
@@ -89,6 +107,9 @@ func loadConfig(c *cli.Context, std Stdio) (Config, error) {
 		Data: dir, Seal: values["seal"], TPM: values["tpm"], Keyfile: values["keyfile"],
 		PassphraseFile: values["passphrase-file"], AuditSpace: space,
 	}
+	if err := cfg.setNetwork(values); err != nil {
+		return Config{}, err
+	}
 	if cfg.Seal != "auto" {
 		kind, err := seal.ParseKind(cfg.Seal)
 		if err != nil {
@@ -99,6 +120,73 @@ func loadConfig(c *cli.Context, std Stdio) (Config, error) {
 		}
 	}
 	return cfg, nil
+}
+
+// listenOff is the --listen of a Coffer without a port.
+const listenOff = "off"
+
+// setNetwork reads the settings of the port.
+func (cfg *Config) setNetwork(values map[string]string) error {
+	cfg.Listen, cfg.TLSCert, cfg.TLSKey = values["listen"], values["tls-cert"], values["tls-key"]
+	switch values["tls"] {
+	case "on":
+		cfg.TLS = true
+	case "off":
+	default:
+		return domain.Fieldf("tls", "%.20q is neither on nor off", values["tls"])
+	}
+	if (cfg.TLSCert == "") != (cfg.TLSKey == "") {
+		return domain.Fieldf("tls-cert", "a certificate and its key go together").WithHint("give both --tls-cert and --tls-key, or neither")
+	}
+	for _, s := range list(values["name"]) {
+		name, err := cert.ParseName(s)
+		if err != nil {
+			return err
+		}
+		cfg.Names = append(cfg.Names, name)
+	}
+	for _, s := range list(values["trusted-proxies"]) {
+		prefix, err := parseProxy(s)
+		if err != nil {
+			return err
+		}
+		cfg.Proxies = append(cfg.Proxies, prefix)
+	}
+	if cfg.Listen == listenOff {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(cfg.Listen)
+	if err != nil {
+		return domain.Fieldf("listen", "%.60q is not HOST:PORT", cfg.Listen).WithHint("for example :8443 or 127.0.0.1:8443; off for no port")
+	}
+	if ip, err := netip.ParseAddr(host); !cfg.TLS && host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return domain.Fieldf("tls", "without TLS Coffer answers on this machine alone").WithHint("add --listen 127.0.0.1:8443, or leave --tls off out")
+	}
+	return nil
+}
+
+// parseProxy reads an address or a range of them.
+func parseProxy(s string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	prefix, err := netip.ParsePrefix(s)
+	if err != nil || prefix.Bits() == 0 {
+		return prefix, domain.Fieldf("trusted-proxies", "%.60q is not a range of addresses", s).
+			WithHint("for example 172.18.0.0/16; everybody cannot be trusted")
+	}
+	return prefix.Masked(), nil
+}
+
+// list splits a setting at its commas.
+func list(s string) []string {
+	var out []string
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
 }
 
 // machine says where this machine keeps what opens key slots without a person.

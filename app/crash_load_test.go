@@ -202,11 +202,40 @@ func (l *loader) lifecycle() *request {
 	return l.work(h)
 }
 
+// createTenant makes a tenant.
 func (l *loader) createTenant(h *holding) *request {
-	return &request{
+	r := &request{
 		tag: l.tag(), action: "tenant.create", change: true, method: http.MethodPost, path: "/api/v1/tenants",
 		body:   map[string]any{"id": h.in.id, "name": "made by " + h.in.id},
 		effect: func([]byte) { h.in.state = "active" },
+	}
+	if h == l.volatile {
+		l.withCredentials(r, h)
+	}
+	return r
+}
+
+// withCredentials asks for a workload and a token of it besides, which come with
+// the tenant or not at all.
+func (l *loader) withCredentials(r *request, h *holding) {
+	r.body = map[string]any{
+		"id": h.in.id, "name": "made by " + h.in.id, "retention_days": 30 + l.id,
+		"workload": map[string]any{"name": "first", "grants": []string{"secret:read:*", "sql:analyst"}, "token_ttl": "24h"},
+		"token":    map[string]any{"ttl": "24h"},
+	}
+	r.effect = func(b []byte) {
+		h.in.state = "active"
+		var out struct {
+			Credentials struct {
+				RoleID   string `json:"role_id"`
+				SecretID string `json:"secret_id"`
+			}
+			Token struct{ Token, Accessor string }
+		}
+		_ = json.Unmarshal(b, &out) // of a lost answer nothing is known
+		w := &heldWorkload{name: "first", roleID: out.Credentials.RoleID, secretID: out.Credentials.SecretID, logins: 1}
+		h.workloads[w.name] = w
+		h.tokens = append(h.tokens, &heldToken{workload: w, text: out.Token.Token, accessor: out.Token.Accessor})
 	}
 }
 

@@ -26,7 +26,8 @@ type request struct {
 	method, path string
 	query        url.Values
 	body         any
-	bearer       string // "" for the local user
+	bearer       string            // "" for the local user
+	header       map[string]string // further ones
 
 	want   []int                // statuses that are right; 200 if empty
 	check  func(b []byte) error // whether a good answer is the right one
@@ -104,6 +105,9 @@ func (r *request) exchange(ctx context.Context, client *http.Client) ([]byte, er
 	req.Header.Set("User-Agent", r.tag)
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	for name, value := range r.header {
+		req.Header.Set(name, value)
 	}
 	if r.bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+r.bearer)

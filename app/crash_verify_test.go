@@ -26,6 +26,7 @@ func (c *campaign) verify(all bool) {
 	var group sync.WaitGroup
 	for _, p := range c.live() {
 		group.Go(func() { c.compareTenant(p) })
+		c.compareNote(p)
 	}
 	for _, l := range c.loaders {
 		group.Go(func() { c.compareHoldings(l, all) })
@@ -233,6 +234,30 @@ func (c *campaign) compareTenant(p *place) {
 	gotTokens, gotWorkloads := c.credentials(p.id)
 	c.same("tokens of "+p.id, tokens, gotTokens)
 	c.same("workloads of "+p.id, workloads, gotWorkloads)
+}
+
+// compareNote wants the log of a tenant to begin with the note of its creation,
+// once, whenever a crash came.
+func (c *campaign) compareNote(p *place) {
+	l := c.ledgers[p.id]
+	if l == nil { // that it was created was found out only now
+		l = newLedger(p.id)
+		if err := c.readOn(l); err != nil {
+			c.t.Errorf("reading the log of %q: %v", p.id, err)
+		}
+	}
+	var noted, first uint64
+	for _, e := range l.all {
+		if e.kind == "event" && e.action == "tenant.created" {
+			noted++
+		}
+		if noted == 0 && (e.kind == "event" || e.kind == "intent") {
+			first++
+		}
+	}
+	if noted != 1 || first != 0 {
+		c.t.Errorf("the log of %s has %d notes of its creation, after %d other events", p.id, noted, first)
+	}
 }
 
 // rows reads the whole table, a part at a time.

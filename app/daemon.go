@@ -3,11 +3,13 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"coffer/app/domain"
 	"coffer/app/durable"
 	"coffer/app/httpd"
+	"coffer/ui"
 )
 
 // drainTime is how long requests that are under way may take when stopping.
@@ -33,7 +36,8 @@ type daemon struct {
 	lock    *durable.Lock
 	clock   *durable.Clock
 	gate    *actions.Gate
-	server  *httpd.Server
+	local   *httpd.Server // on the local socket
+	net     *network
 	notices []string
 
 	mu        sync.Mutex
@@ -71,6 +75,12 @@ func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.L
 			return nil, dataError(cfg.Data, err)
 		}
 	}
+	if d.net, err = openNetwork(cfg, log, time.Now); err != nil {
+		return nil, err
+	}
+	if d.cfg.url == "" {
+		d.cfg.url = strings.TrimSuffix(d.net.url(), "/")
+	}
 	if d.clock, err = durable.OpenClock(clockPath(cfg.Data), cfg.wall, nil); err != nil {
 		return nil, damagedPart(err)
 	}
@@ -79,7 +89,15 @@ func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.L
 		return nil, err
 	}
 	d.gate = actions.NewGate(file, m, d.open)
-	d.server = httpd.New(log, api.New(d.gate, log))
+	native := api.New(d.gate, log)
+	health := httpd.NewHealth(func() bool {
+		_, err := d.gate.Service()
+		return err == nil
+	})
+	d.local = httpd.New(log, httpd.Options{Now: d.clock.Now}, native, health)
+	d.net.server = httpd.New(log, httpd.Options{
+		MaxConns: maxConns(), Proxies: cfg.Proxies, HSTS: cfg.TLSCert != "", Now: d.clock.Now,
+	}, native, d.pages(), health)
 	if opener == nil {
 		return d, nil
 	}
@@ -90,6 +108,15 @@ func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.L
 		return d, nil // a person can still open it
 	}
 	return d, err
+}
+
+// pages are what people see, over the port alone.
+func (d *daemon) pages() *ui.UI {
+	o := ui.Options{Plain: !d.cfg.TLS, URL: d.cfg.url, Version: version(), Now: d.cfg.wall}
+	if own := d.net.own; own != nil {
+		o.CA = func() ([]byte, string) { return own.Authority(), d.net.fingerprint() }
+	}
+	return ui.New(d.gate, d.log, o)
 }
 
 // notice remembers a sentence for the operator.
@@ -112,12 +139,22 @@ func lockError(data string, err error) error {
 func dataError(data string, err error) error {
 	e := domain.Errorf(domain.Unavailable, "the data directory %s cannot be used: %w", data, err)
 	if errors.Is(err, fs.ErrPermission) {
-		return e.WithHint("it must belong to the user that runs Coffer: chown -R %d:%d %s", os.Geteuid(), os.Getegid(), data)
+		return e.WithHint("%s", ownerHint(data, os.Geteuid(), os.Getegid(), os.Getpid() == 1))
 	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return e.WithHint("make room on its disk, then start again")
 	}
 	return e.WithHint("choose another with --data DIR")
+}
+
+// ownerHint says whose the data directory must be. contained is for the first
+// process of a container: what it sees at the path is a directory of the host
+// under another name, and only there somebody can change its owner.
+func ownerHint(data string, uid, gid int, contained bool) string {
+	if contained {
+		return fmt.Sprintf("it must belong to uid %d, as which Coffer runs in this container; on the host: chown -R %d:%d DIR, where DIR is the directory mounted at %s", uid, uid, gid, data)
+	}
+	return fmt.Sprintf("it must belong to the user that runs Coffer: chown -R %d:%d %s", uid, gid, data)
 }
 
 // diskError gives what the system said of a file a kind and a hint, unless
@@ -143,9 +180,13 @@ func (d *daemon) open(ctx context.Context, root domain.Secret) (*actions.Service
 	if err != nil {
 		return nil, diskError(d.cfg.Data, err)
 	}
+	if err := a.certify(ctx, d.net); err != nil {
+		return nil, diskError(d.cfg.Data, errors.Join(err, a.close(context.WithoutCancel(ctx))))
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.appliance = a
+	d.net.inbox.Store(a.alerts)
 	close(d.opened)
 	return a.service, nil
 }
@@ -181,23 +222,44 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return d.server.Serve(l) })
+	group.Go(func() error { return d.local.Serve(l) })
+	group.Go(func() error { return d.serveNetwork(ctx) })
+	group.Go(func() error { d.net.watch(ctx); return nil })
 	group.Go(func() error {
 		<-ctx.Done()
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 		defer cancel()
-		return d.server.Shutdown(drain)
+		var both errgroup.Group
+		both.Go(func() error { return d.local.Shutdown(drain) })
+		both.Go(func() error { return d.net.server.Shutdown(drain) })
+		return both.Wait()
 	})
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-d.opened:
-			return d.appliance.watch(ctx)
+			return d.appliance.watch(ctx, d.net)
 		}
 	})
 	ready()
 	return group.Wait()
+}
+
+// serveNetwork answers on the port, as soon as there is a certificate to show: a
+// sealed appliance that never had one makes it when it is opened.
+func (d *daemon) serveNetwork(ctx context.Context) error {
+	if d.net.tcp == nil {
+		return nil
+	}
+	if !d.net.ready() {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.opened:
+		}
+	}
+	return d.net.server.Serve(d.net.listener())
 }
 
 // close gives everything back, in the reverse order of startDaemon.
@@ -209,6 +271,7 @@ func (d *daemon) close(ctx context.Context) error {
 		d.appliance = nil
 	}
 	d.mu.Unlock()
+	errs = append(errs, d.net.close())
 	if d.clock != nil {
 		errs = append(errs, d.clock.Close())
 	}

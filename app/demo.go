@@ -246,6 +246,15 @@ func (w *demo) logs() error {
 // tampering flips one byte in three copies of the data directory and opens each.
 func (w *demo) tampering(ctx context.Context) error {
 	w.title("One byte flipped in a copy: of the log, of a client's file, of the control store")
+	// What is found in a copy must come from the flip and not from the copying.
+	found, err := w.openCopy(ctx, func(string) error { return nil })
+	if err != nil {
+		return err
+	}
+	if found != nil {
+		return domain.Errorf(domain.Internal, "the demo went wrong: a copy in which nothing was flipped is not good: %w", found)
+	}
+	fmt.Fprintln(w.std.Out, "   a copy as it is: good")
 	for _, c := range []struct {
 		what string
 		file string
@@ -294,11 +303,11 @@ func (w *demo) flip(ctx context.Context, what, file string, at func([]byte) []in
 		return err
 	}
 	for _, offset := range at(original) {
-		found, err := w.openFlipped(ctx, file, offset)
+		found, err := w.openCopy(ctx, func(dir string) error { return flipByte(filepath.Join(dir, file), offset) })
 		if err != nil {
 			return err
 		}
-		if found != nil {
+		if found != nil && strings.Contains(found.Error(), file) {
 			fmt.Fprintf(w.std.Out, "   %s, byte %d of %s: found\n     %s\n", what, offset, file, clean(found.Error()))
 			return nil
 		}
@@ -306,9 +315,19 @@ func (w *demo) flip(ctx context.Context, what, file string, at func([]byte) []in
 	return domain.Errorf(domain.Internal, "the demo went wrong: a flipped byte of %s was not found", file)
 }
 
-// openFlipped starts a second Coffer on a copy with one byte flipped, lets it
-// check everything, and gives what it finds.
-func (w *demo) openFlipped(ctx context.Context, file string, offset int) (found, err error) {
+// flipByte inverts the lowest bit of a byte.
+func flipByte(path string, offset int) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	b[offset] ^= 1
+	return durable.WriteFile(path, b)
+}
+
+// openCopy starts a second Coffer on a copy that was changed, lets it check
+// everything, and gives what it finds.
+func (w *demo) openCopy(ctx context.Context, change func(dir string) error) (found, err error) {
 	dir, err := os.MkdirTemp("", "coffer-demo-")
 	if err != nil {
 		return nil, err
@@ -320,13 +339,7 @@ func (w *demo) openFlipped(ctx context.Context, file string, offset int) (found,
 	cfg, m := w.daemon.cfg, w.daemon.machine
 	cfg.Data = filepath.Join(dir, "d")
 	m.DataKeyfile = filepath.Join(cfg.Data, "vault", "seal.key")
-	path := filepath.Join(cfg.Data, file)
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	b[offset] ^= 1
-	if err := durable.WriteFile(path, b); err != nil {
+	if err := change(cfg.Data); err != nil {
 		return nil, err
 	}
 	d, err := startDaemon(ctx, cfg, m, slog.New(slog.DiscardHandler), nil)

@@ -36,7 +36,8 @@ func actionsDocument() string {
 	var b strings.Builder
 	b.WriteString("# Actions\n\nGenerated from the table in `app/authz`; run `make docs` after a change. An action is the unit of authorization, audit and documentation.\n\n")
 	b.WriteString("\"own\" means: for what is one's own only. A *change* makes its intent durable before it happens. *Open* actions need no role: they are about the caller itself or about nothing worth hiding.\n\n")
-	b.WriteString("| action | meaning | scope | change | resource in the log | who may | capability |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString("*Second factor*: proven within the last five minutes, or by a code that comes with the request. A tenant's token is not asked for one. A session of somebody who has no second factor yet can only set one up, see the own account and sign out.\n\n")
+	b.WriteString("| action | meaning | scope | change | resource in the log | who may | capability | asks for |\n|---|---|---|---|---|---|---|---|\n")
 	for _, a := range actions.ActionTable() {
 		change := ""
 		if a.Changes {
@@ -46,7 +47,7 @@ func actionsDocument() string {
 		if capability != "" {
 			capability = "`" + capability + "`"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s |\n", a.Action, a.Meaning, a.Scope, change, a.Resource, who(a), capability)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s | %s |\n", a.Action, a.Meaning, a.Scope, change, a.Resource, who(a), capability, strings.Join(a.Asks, "; "))
 	}
 	return b.String()
 }

@@ -45,6 +45,7 @@ var exitCodes = map[domain.Kind]int{
 	domain.Limit:       exitFailed,
 	domain.Tampered:    exitTampered,
 	domain.Unauthentic: exitDenied,
+	domain.StepUp:      exitDenied,
 }
 
 // Main runs the program with its arguments (the first is its name) and gives the
@@ -101,9 +102,11 @@ func newRoot(std Stdio) *cli.App {
 			newServeCommand(std), newUnsealCommand(std), newSealCommand(std),
 			newTenantCommand(std), newMemberCommand(std), newBreakGlassCommand(std),
 			newSecretCommand(std), newWorkloadCommand(std), newTokenCommand(std),
-			newSQLCommand(std), newAuditCommand(std),
+			newSQLCommand(std), newAuditCommand(std), newAlertCommand(std),
+			newSetupLinkCommand(std), newAdminCommand(std), newInviteCommand(std), newPersonCommand(std),
+			newLoginCommand(std), newLogoutCommand(std), newSessionCommand(std), newAccountCommand(std),
 			newRoleCommand(std), newActionCommand(std),
-			newDoctorCommand(std), newConfigCommand(std), newVersionCommand(std),
+			newDoctorCommand(std), newHealthCommand(std), newConfigCommand(std), newVersionCommand(std),
 		},
 	}
 }

@@ -21,7 +21,22 @@ func TestMain(m *testing.M) {
 	}
 	testscript.Main(m, map[string]func(){
 		"coffer": func() {
-			os.Exit(app.Main(os.Args, app.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Getenv}))
+			os.Exit(app.Main(os.Args, app.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: remoteEnv}))
 		},
 	})
+}
+
+// remoteEnv is the environment of a command. In a session over the network (see
+// TestScriptsOverTheNetwork) the data directory is another machine's, and who
+// brings no token acts with the session that stands for the local user.
+func remoteEnv(name string) string {
+	v, remote := os.Getenv(name), os.Getenv("REMOTE_SESSION")
+	switch {
+	case remote == "":
+	case name == "COFFER_DATA":
+		return "elsewhere"
+	case name == "COFFER_TOKEN" && v == "":
+		return remote
+	}
+	return v
 }

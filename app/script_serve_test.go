@@ -1,10 +1,15 @@
 package app_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -16,7 +21,7 @@ func environment(ts *testscript.TestScript) []string {
 	var env []string
 	for _, name := range []string{
 		"PATH", "HOME", "TMPDIR", "WORK", "GORACE", "GOCOVERDIR", "CREDENTIALS_DIRECTORY",
-		"COFFER_DATA", "COFFER_SEAL", "COFFER_TPM", "COFFER_KEYFILE", "COFFER_PASSPHRASE_FILE", "COFFER_AUDIT_SPACE",
+		"COFFER_DATA", "COFFER_SEAL", "COFFER_TPM", "COFFER_KEYFILE", "COFFER_PASSPHRASE_FILE", "COFFER_AUDIT_SPACE", "COFFER_LISTEN", "COFFER_TLS", "COFFER_TLS_CERT", "COFFER_TLS_KEY", "COFFER_NAME", "COFFER_TRUSTED_PROXIES",
 	} {
 		if v := ts.Getenv(name); v != "" {
 			env = append(env, name+"="+v)
@@ -36,11 +41,32 @@ func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && s.daemon == nil, "serve [FLAG…], when none runs")
 	s.daemon = launchIn(ts, args)
 	err := s.daemon.awaitReady()
+	if err == nil && s.remote {
+		err = goRemote(ts, s)
+	}
 	show(ts, s.daemon)
 	if err != nil {
 		s.daemon = nil
 		ts.Fatalf("%v", err)
 	}
+}
+
+// goRemote makes the commands that follow go over the network, with a session of
+// the local user. While Coffer is sealed there is none: they fail as they do at
+// the socket.
+func goRemote(ts *testscript.TestScript, s *session) error {
+	data := ts.Getenv("COFFER_DATA")
+	url := regexp.MustCompile(`(?m)^url: (.*)$`).FindStringSubmatch(s.daemon.out.String())
+	if url == nil {
+		return errors.New("there is no url in the ready block")
+	}
+	ts.Setenv("COFFER_ADDR", url[1])
+	ts.Setenv("COFFER_CACERT", filepath.Join(data, "ca.crt"))
+	out, err := exec.Command("coffer", "login", "--data", data, "--ttl", "24h").Output()
+	if err == nil {
+		ts.Setenv("REMOTE_SESSION", strings.TrimSpace(string(out)))
+	}
+	return nil
 }
 
 // show makes what the daemon printed what stdout and stderr look at.

@@ -2,10 +2,13 @@ package app_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,12 +42,46 @@ import (
 //	tpm start|stop|restart|clear|swap
 //	                            a TPM of the script's own, at $TPM
 //
+// The condition [remote] says that commands go over the network.
+//
 // COFFER_DATA names the data directory. Where no TPM was started none is found,
 // also on a machine that has one.
 func TestScripts(t *testing.T) {
+	scripts, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runScripts(t, scripts, false)
+}
+
+// local are the scripts about what there is at the local socket alone: unsealing,
+// health, the socket itself.
+var local = map[string]bool{
+	"first_start": true, "passphrase": true, "keyfile": true, "seal_slots": true, "tpm_lost": true, "held": true, "health": true,
+}
+
+// TestScriptsOverTheNetwork runs the same scripts with a client that knows an
+// address, the authority's certificate and a session, and no data directory.
+func TestScriptsOverTheNetwork(t *testing.T) {
+	scripts, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	scripts = slices.DeleteFunc(scripts, func(path string) bool { return local[strings.TrimSuffix(filepath.Base(path), ".txtar")] })
+	runScripts(t, scripts, true)
+}
+
+func runScripts(t *testing.T, scripts []string, remote bool) {
+	t.Helper()
 	testscript.Run(t, testscript.Params{
-		Dir: filepath.Join("testdata", "script"), RequireExplicitExec: false, RequireUniqueNames: true,
-		Setup: newSession,
+		Files: scripts, RequireExplicitExec: false, RequireUniqueNames: true,
+		Setup: func(env *testscript.Env) error { return newSession(env, remote) },
+		Condition: func(name string) (bool, error) {
+			if name != "remote" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return remote, nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": serveCommand, "refused": refusedCommand, "halt": haltCommand, "kill9": kill9Command, "ends": endsCommand, "limit": limitCommand,
 			"exits": exitsCommand, "until": untilCommand,
@@ -62,18 +99,20 @@ type session struct {
 	daemon *served // nil if none runs
 	tpm    *sealtest.TPM
 	marked map[string][32]byte
+	remote bool // commands go over the network
 }
 
 type sessionKey struct{}
 
-func newSession(env *testscript.Env) error {
+func newSession(env *testscript.Env, remote bool) error {
 	tb, ok := env.T().(testing.TB)
 	if !ok {
 		return errors.New("testscript gives no testing.TB")
 	}
-	s := &session{tb: tb}
+	s := &session{tb: tb, remote: remote}
 	env.Values[sessionKey{}] = s
 	env.Setenv("COFFER_DATA", filepath.Join(shortDir(tb), "d"))
+	env.Setenv("COFFER_LISTEN", "127.0.0.1:0")
 	env.Setenv("UID", strconv.Itoa(os.Geteuid())) // the name of the one at the socket is uid-$UID
 	env.Setenv("COFFER_TPM", filepath.Join(env.WorkDir, "no-tpm"))
 	env.Defer(func() {

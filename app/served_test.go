@@ -37,6 +37,9 @@ func launch(dir string, env []string, args ...string) (*served, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Several servers run at once: unless the test says otherwise each has a port of
+	// its own.
+	env = append([]string{"COFFER_LISTEN=127.0.0.1:0"}, env...)
 	s := &served{cmd: exec.Command(bin, append([]string{"serve"}, args...)...), ready: make(chan struct{}), done: make(chan struct{})}
 	if s.err, err = os.CreateTemp("", "stderr"); err != nil {
 		return nil, err

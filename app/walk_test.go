@@ -17,13 +17,15 @@ var inputs = map[string]struct {
 	query string
 	body  any
 }{
-	"POST /api/v1/seal/unseal":                               {body: object{"kind": "recovery", "secret": "x"}},
-	"POST /api/v1/seal/slots":                                {body: object{"kind": "passphrase", "secret": "long enough to be one", "name": "p"}},
-	"POST /api/v1/seal/recovery/confirm":                     {body: object{"characters": "x"}},
-	"POST /api/v1/login/workload":                            {body: object{"role_id": "w_x", "secret_id": "x"}},
-	"POST /api/v1/token/lookup":                              {body: object{"token": "x"}},
-	"POST /api/v1/token/revoke":                              {body: object{"token": "x"}},
-	"POST /api/v1/tenants":                                   {body: object{"id": "initech", "name": "Initech"}},
+	"POST /api/v1/seal/unseal":           {body: object{"kind": "recovery", "secret": "x"}},
+	"POST /api/v1/seal/slots":            {body: object{"kind": "passphrase", "secret": "long enough to be one", "name": "p"}},
+	"POST /api/v1/seal/recovery/confirm": {body: object{"characters": "x"}},
+	"POST /api/v1/login/workload":        {body: object{"role_id": "w_x", "secret_id": "x"}},
+	"POST /api/v1/token/lookup":          {body: object{"token": "x"}},
+	"POST /api/v1/token/revoke":          {body: object{"token": "x"}},
+	"POST /api/v1/tenants": {body: object{
+		"id": "initech", "name": "Initech", "retention_days": 30, "workload": object{"name": "shop", "grants": []string{"sql:analyst"}}, "token": object{},
+	}},
 	"DELETE /api/v1/tenants/:tenant":                         {query: "confirm=:tenant"},
 	"POST /api/v1/tenants/:tenant/break-glass":               {body: object{"reason": "the walk"}},
 	"POST /api/v1/tenants/:tenant/members":                   {body: object{"name": "alice", "role": "viewer"}},
@@ -38,13 +40,40 @@ var inputs = map[string]struct {
 	"POST /api/v1/tenants/:tenant/workloads/:name/secret-id": {body: object{}},
 	"POST /api/v1/tenants/:tenant/tokens":                    {body: object{}},
 	"POST /api/v1/tenants/:tenant/sql":                       {body: object{"sql": "SELECT 1"}},
+	"POST /api/v1/tenants/:tenant/invitations":               {body: object{"role": "viewer"}},
+	"POST /api/v1/links/show":                                {body: object{"token": "cfi_x"}},
+	"POST /api/v1/links/accept":                              {body: object{"token": "cfi_x", "name": "mallory", "password": "correct horse battery"}},
+	"POST /api/v1/links/join":                                {body: object{"token": "cfi_x"}},
+	"POST /api/v1/sessions":                                  {body: object{"name": "mallory", "password": "correct horse battery"}},
+	"POST /api/v1/sessions/issue":                            {body: object{}},
+	"POST /api/v1/sessions/passkey":                          {body: object{"handle": "ch_x", "response": object{}}},
+	"POST /api/v1/sessions/step-up":                          {body: object{"code": "000000"}},
+	"POST /api/v1/sessions/step-up/passkey":                  {body: object{"handle": "ch_x", "response": object{}}},
+	"POST /api/v1/account/totp":                              {body: object{"code": "000000"}},
+	"POST /api/v1/account/passkeys":                          {body: object{"handle": "ch_x", "name": "key", "response": object{}}},
+	"POST /api/v1/account/password":                          {body: object{"old": "x", "new": "correct horse battery"}},
+	"PATCH /api/v1/people/:name":                             {body: object{"roles": []string{}}},
 }
 
 // onSocketOnly are routes that judge the peer and not a token.
 var onSocketOnly = map[domain.Action]bool{authz.SealStatus: true, authz.SealUnseal: true}
 
 func (r *running) walk(token, tenant string, route httpd.Route) answer {
-	path := strings.NewReplacer(":tenant", tenant, ":name", "shop", ":accessor", "ta_none", ":slot", "none").Replace(route.Path)
+	id := "li_none"
+	if strings.Contains(route.Path, "alerts") {
+		id = "al_none"
+	}
+	if strings.Contains(route.Path, "passkeys") {
+		id = "pk_none"
+	}
+	if strings.Contains(route.Path, "alerts") {
+		id = "al_none"
+	}
+	accessor := "ta_none"
+	if strings.Contains(route.Path, "sessions") {
+		accessor = "us_none"
+	}
+	path := strings.NewReplacer(":tenant", tenant, ":name", "shop", ":accessor", accessor, ":slot", "none", ":id", id).Replace(route.Path)
 	in := inputs[route.Method+" "+route.Path]
 	if in.query != "" {
 		path += "?" + strings.ReplaceAll(in.query, ":tenant", tenant)
@@ -62,6 +91,9 @@ func TestWalk(t *testing.T) {
 		token := r.issue("acme", object{"role": role})
 		for _, route := range api.New(nil, slog.New(slog.DiscardHandler)).Routes() {
 			info, known := authz.Lookup(route.Action)
+			if _, exempt := httpd.Exempt[route.Method+" "+route.Path]; exempt {
+				continue
+			}
 			if !known {
 				t.Fatalf("%s %s: the action %q is not in the table", route.Method, route.Path, route.Action)
 			}
@@ -84,7 +116,7 @@ func TestWalk(t *testing.T) {
 				continue
 			}
 			foreign, unknown := r.walk(token, "globex", route), r.walk(token, "nobody", route)
-			if foreign.status != http.StatusForbidden || foreign.status != unknown.status || string(foreign.body) != string(unknown.body) {
+			if foreign.status != http.StatusForbidden || foreign.status != unknown.status || foreign.words() != unknown.words() {
 				t.Errorf("%s by %s: foreign %d %s, unknown %d %s", route.Action, role, foreign.status, foreign.body, unknown.status, unknown.body)
 			}
 			if foreign.receipt == "" || unknown.receipt == "" {
@@ -164,11 +196,14 @@ func TestBadRequests(t *testing.T) {
 		{"DELETE", base + "?confirm=other", nil, 400, "confirm"},
 		{"GET", base + "/", nil, 404, "nothing"},
 		{"GET", "/api/v1/TENANTS", nil, 404, "nothing"},
-		{"GET", "/api/v1/tenants/acme%2f..%2fglobex", nil, 400, "tenant"},
+		{"GET", "/api/v1/tenants/acme%2f..%2fglobex", nil, 400, "path"},
 	} {
 		a := r.do("", tc.method, tc.path, tc.body)
 		if a.status != tc.status || !strings.Contains(string(a.body), tc.words) {
 			t.Errorf("%s %.60s: %d %.200s, want %d with %q", tc.method, tc.path, a.status, a.body, tc.status, tc.words)
+		}
+		if field, _ := fields(a.body)["field"].(string); field == "" && tc.status == http.StatusBadRequest {
+			t.Errorf("%s %.60s names no field: %.200s", tc.method, tc.path, a.body)
 		}
 	}
 	var list struct {

@@ -256,7 +256,7 @@ func (r *replay) Record(rec wal.Record) error {
 		}
 	}
 	l.boot, l.lastWall = max(l.boot, h.Boot), max(l.lastWall, h.Wall)
-	t.pub, t.used = t.chain.State(), t.used+p.size
+	t.pub, t.used, t.last = t.chain.State(), t.used+p.size, h.Wall
 	l.indexes.add(t.tag, p)
 	if w, ok := r.want[t.tag]; ok && w.size == t.pub.Size && w.leaf != t.pub.Leaf {
 		return damage(fmt.Errorf("record %d is not the one that the heads file names", h.Seq))

@@ -348,6 +348,7 @@ func (l *Log) publish(done []placed) {
 	for _, p := range done {
 		t := p.log
 		t.used += p.size
+		t.last = p.wall
 		l.lastWall = max(l.lastWall, p.wall)
 		l.indexes.add(t.tag, p)
 		switch p.kind {

@@ -3,6 +3,7 @@ package audit_test
 import (
 	"errors"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -187,5 +188,38 @@ func TestSegmentLost(t *testing.T) {
 		if n := a.count(audit.SegmentLost, ""); n != 1 {
 			t.Errorf("%s: %d alarms", name, n)
 		}
+	}
+}
+
+// The last batch of all can be the one that fails. The alarm is raised all the
+// same, before Close returns.
+func TestLastBatchFails(t *testing.T) {
+	for range 3 {
+		var a alarms
+		d := &disk{after: 1 << 30}
+		o := smallOptions(t.TempDir())
+		o.Alarm = a.raise
+		l := open(t, audit.WithFiles(o, d))
+		register(t, l, "acme")
+		g := readGrant(t, "acme")
+		var open []*audit.Permit
+		for range 3_000 { // Close hears of the failure before all of them do
+			open = append(open, begin(t, l, g))
+		}
+		closed := make(chan error, 1)
+		d.fail(func(d *disk) { // holds the first batch up, so that the second one has all the others
+			go func() { closed <- l.Close(background) }()
+			for l.OpenPermits() > 0 {
+				runtime.Gosched()
+			}
+			d.write, d.after = syscall.EIO, 1
+		})
+		if err := <-closed; err == nil {
+			t.Fatal("closed as if nothing had happened")
+		}
+		if n := a.count(audit.WriteFailed, ""); n != 1 {
+			t.Fatalf("%d alarms", n)
+		}
+		runtime.KeepAlive(open)
 	}
 }

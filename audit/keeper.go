@@ -119,6 +119,9 @@ func (k *keeper) loop() {
 	defer k.l.running.Done()
 	ticker := time.NewTicker(tickEvery)
 	defer ticker.Stop()
+	if k.l.o.still {
+		ticker.Stop()
+	}
 	for n := 1; ; n++ {
 		select {
 		case <-ticker.C:

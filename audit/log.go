@@ -36,6 +36,7 @@ type Options struct {
 
 	files    wal.Files // tests put failing disks here
 	keyCache int
+	still    bool // the keeper does nothing by itself: tests that count its ticks make them
 }
 
 // DefaultSpace is how many bytes all logs together may take if nobody said
@@ -123,6 +124,7 @@ type tenantLog struct {
 	known    bool            // registered
 	pub      record.State    // what is durable
 	used     int64           // bytes of the journal
+	last     int64           // wall clock of the last record; 0 if only an older segment says it
 	lowSpace bool            // an alarm about the share was raised
 }
 
@@ -285,6 +287,7 @@ func (l *Log) end() error {
 		again = l.keeper.runTodo()
 	}
 	err := l.queue.stop()
+	l.keeper.runTodo() // the alarm about a last batch that failed
 	if err == nil {
 		err = l.writeHeads(true)
 	}

@@ -426,3 +426,38 @@ func TestKeysThatFail(t *testing.T) {
 	wantKind(t, err, domain.Tampered)
 	event(t, l, "globex") // the others go on
 }
+
+// TestLastEvent: when a log was written last is known at any time, also of a log
+// that has nothing in the newest segment after a start, and without a key.
+func TestLastEvent(t *testing.T) {
+	o, clock := smallOptions(t.TempDir()), newClock()
+	o.Now = clock.Now
+	l := open(t, o)
+	register(t, l, "acme", "globex", "empty")
+	last := func(tenant domain.TenantID, want time.Time) {
+		t.Helper()
+		if at, err := l.LastEvent(t.Context(), tenant); err != nil || at.Truncate(time.Second) != want.Truncate(time.Second) { // the test's clock moves at each look
+			t.Errorf("%s: %v %v, want %v", tenant, at, err, want)
+		}
+	}
+	quiet := clock.Now()
+	event(t, l, "acme")
+	for n := range 3000 {
+		clock.Set(quiet.Add(time.Duration(n) * time.Second))
+		event(t, l, "globex")
+	}
+	busy := clock.Now()
+	for range 2 {
+		last("acme", quiet)
+		last("globex", busy)
+		last("empty", time.Time{})
+		mustClose(t, l)
+		l = open(t, o)
+		register(t, l, "acme", "globex", "empty")
+	}
+	last("acme", quiet)
+	if _, err := l.LastEvent(t.Context(), "nobody"); domain.KindOf(err) != domain.Denied {
+		t.Errorf("an unknown tenant: %v", err)
+	}
+	mustClose(t, l)
+}

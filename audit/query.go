@@ -177,6 +177,37 @@ func (l *Log) Tail(ctx context.Context, tenant domain.TenantID, n int) ([]Entry,
 	return list[max(0, len(list)-n):], err
 }
 
+// LastEvent is the wall clock of the last durable record of a tenant's log, zero
+// if there is none. It opens no record: the time stands in its header. After a
+// start, a log that has nothing in the newest segment is looked up once.
+func (l *Log) LastEvent(ctx context.Context, tenant domain.TenantID) (time.Time, error) {
+	t, done, err := l.read(tenant)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer done()
+	l.mu.Lock()
+	last, size := t.last, t.pub.Size
+	l.mu.Unlock()
+	if last == 0 && size > 0 {
+		if err := l.records(ctx, t, size-1, func(r located) error {
+			last = r.header.Wall
+			return nil
+		}); err != nil {
+			return time.Time{}, err
+		}
+		l.mu.Lock()
+		if t.last == 0 {
+			t.last = last
+		}
+		l.mu.Unlock()
+	}
+	if last == 0 {
+		return time.Time{}, nil
+	}
+	return time.Unix(0, last).UTC(), nil
+}
+
 // Record gives the exact bytes of one record, as they were hashed.
 func (l *Log) Record(ctx context.Context, tenant domain.TenantID, seq uint64) ([]byte, error) {
 	t, done, err := l.read(tenant)

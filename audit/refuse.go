@@ -37,7 +37,7 @@ func (l *Log) Refuse(ctx context.Context, d *authz.Denied, c Call) (Receipt, err
 		l.stray(c.Source, "refused while the log is full")
 		return Receipt{}, err
 	}
-	p := callPayload(c, d.Subject.Token)
+	p := callPayload(c, d.Subject.Credential())
 	p.Actor, p.Outcome = d.Subject.Principal.String(), string(Refused)
 	p.Action, p.Resource = string(d.Request.Action), clip(d.Request.Resource, MaxResource)
 	detail, err := Detail{"tenant": clip(string(d.Request.Tenant), MaxField), "foreign": d.Foreign}.encode()

@@ -67,7 +67,7 @@ func TestRefusalsStandWhereTheyBelong(t *testing.T) {
 }
 
 func TestForeignRefusalIsAnonymous(t *testing.T) {
-	l := open(t, smallOptions(t.TempDir()))
+	l := open(t, audit.WithoutTicks(smallOptions(t.TempDir())))
 	register(t, l, "acme", "globex")
 	s := person("p-1", domain.Owner, "acme")
 	s.Home, s.Token = "acme", "acc-1"
@@ -99,7 +99,7 @@ func TestRefusalCostsTheSame(t *testing.T) {
 	keys := &testKeys{seed: "test"}
 	o := smallOptions(t.TempDir())
 	o.Keys = keys
-	l := open(t, o)
+	l := open(t, audit.WithoutTicks(o))
 	register(t, l, "acme", "globex")
 	s := person("p-1", domain.Owner, "acme")
 	s.Home = "acme"
@@ -138,7 +138,7 @@ func TestRefuseNothing(t *testing.T) {
 }
 
 func TestUnauthenticatedIsSummedUp(t *testing.T) {
-	l := open(t, smallOptions(t.TempDir()))
+	l := open(t, audit.WithoutTicks(smallOptions(t.TempDir())))
 	strays := func() []audit.Entry { return entries(t, l, "", audit.Filter{Action: audit.StrayAction}) }
 	for i := range 5_000 {
 		l.Unauthenticated(fmt.Sprintf("192.0.2.%d", i%200), "bad token")

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the tests need and the machine lacks: swtpm, the software TPM
-# that stands in for the chip; gcc for the race detector; Chromium, which looks at
-# the pages, and certutil, which makes it trust a certificate.
+# that stands in for the chip, gcc for the race detector, Chromium, which
+# looks at the pages, certutil, which makes it trust a certificate, and what builds and
+# runs the image without a service: buildah and podman with runc, and the network
+# of containers (netavark, aardvark-dns, iptables).
 set -euo pipefail
 
 missing=()
@@ -10,6 +12,14 @@ command -v gcc >/dev/null || missing+=(gcc libc6-dev)
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing+=(chromium)
 command -v certutil >/dev/null || missing+=(libnss3-tools)
 command -v curl >/dev/null || missing+=(curl)
+for tool in buildah podman podman-compose runc; do
+	command -v "$tool" >/dev/null || missing+=("$tool")
+done
+# These stand outside the PATH.
+for tool in netavark aardvark-dns; do
+	[ -x "/usr/lib/podman/$tool" ] || [ -x "/usr/libexec/podman/$tool" ] || missing+=("$tool")
+done
+PATH=$PATH:/usr/sbin:/sbin command -v iptables >/dev/null || missing+=(iptables)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 # named prints the missing packages by the names of a package manager, which is

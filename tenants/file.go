@@ -26,6 +26,7 @@ type file struct {
 
 	reg    *cryptvfs.Registration
 	alarms uint64 // failures of authentication that were reported
+	limits guard.Limits
 
 	waiting chan struct{} // a place for each statement that runs or waits
 	writing chan struct{} // the turn of the writer
@@ -73,6 +74,13 @@ func (f *file) open(ctx context.Context, permit *audit.Permit) (err error) {
 	keys, fileID, err := f.pool.opts.Keys.TenantPages(ctx, permit, f.id)
 	if err != nil {
 		return err
+	}
+	quota, err := f.pool.opts.Quota(ctx, f.id)
+	if err != nil {
+		return err
+	}
+	if f.limits = f.pool.opts.Limits; f.limits.Pages == 0 {
+		f.limits.Pages = quota.pages()
 	}
 	if f.reg, err = cryptvfs.Register(fileID, keys); err != nil {
 		return err
@@ -145,7 +153,7 @@ func (f *file) dial(ctx context.Context, role guard.Role) (_ *conn, err error) {
 	if err := db.Exec(ctx, setup); err != nil {
 		return nil, err
 	}
-	g, err := guard.New(ctx, db, role, f.pool.opts.Limits)
+	g, err := guard.New(ctx, db, role, f.limits)
 	return &conn{db, g}, err
 }
 

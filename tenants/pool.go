@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -42,7 +43,9 @@ type Options struct {
 	Keys     PageKeys
 	MaxConns int          // 0: as many as the process may have, at most MaxConns
 	Limits   guard.Limits // of one statement
-	Alarm    func(id domain.TenantID, text string)
+	// Quota says how large a tenant's file may become; nil means the default.
+	Quota func(ctx context.Context, id domain.TenantID) (Quota, error)
+	Alarm func(id domain.TenantID, text string)
 }
 
 // Pool keeps the tenants' files open, a bounded number at a time. It is safe for
@@ -50,13 +53,14 @@ type Options struct {
 type Pool struct {
 	opts Options
 
-	mu     sync.Mutex
-	files  map[domain.TenantID]*file
-	barred map[domain.TenantID]bool
-	held   map[domain.TenantID]int // kept closed for a while, see hold
-	conns  int                     // open or being opened
-	tick   uint64                  // orders files by their last use
-	closed bool
+	mu      sync.Mutex
+	files   map[domain.TenantID]*file
+	barred  map[domain.TenantID]bool
+	held    map[domain.TenantID]int  // kept closed for a while, see hold
+	damaged map[domain.TenantID]bool // could not be opened, which was said
+	conns   int                      // open or being opened
+	tick    uint64                   // orders files by their last use
+	closed  bool
 }
 
 // Open makes a pool. No file is opened yet.
@@ -65,10 +69,7 @@ func Open(o Options) (*Pool, error) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
 		return nil, fmt.Errorf("reading the limit of open files: %w", err)
 	}
-	most := MaxConns
-	if lim.Cur < MaxConns*fdsPerConn+fdReserve {
-		most = (int(lim.Cur) - fdReserve) / fdsPerConn
-	}
+	most := MaxFiles(int(min(lim.Cur, math.MaxInt32))) / fdsPerConn
 	if o.MaxConns == 0 || o.MaxConns > most {
 		o.MaxConns = most
 	}
@@ -79,7 +80,16 @@ func Open(o Options) (*Pool, error) {
 	if o.Alarm == nil {
 		o.Alarm = func(domain.TenantID, string) {}
 	}
-	return &Pool{opts: o, files: map[domain.TenantID]*file{}, barred: map[domain.TenantID]bool{}, held: map[domain.TenantID]int{}}, nil
+	if o.Quota == nil {
+		o.Quota = func(context.Context, domain.TenantID) (Quota, error) { return Quota{}, nil }
+	}
+	return &Pool{opts: o, files: map[domain.TenantID]*file{}, barred: map[domain.TenantID]bool{}, held: map[domain.TenantID]int{}, damaged: map[domain.TenantID]bool{}}, nil
+}
+
+// MaxFiles is how many descriptors a pool uses at most in a process that may have
+// so many.
+func MaxFiles(limit int) int {
+	return min(MaxConns, max(0, limit-fdReserve)/fdsPerConn) * fdsPerConn
 }
 
 func (p *Pool) dir(id domain.TenantID) string  { return filepath.Join(p.opts.Dir, string(id)) }
@@ -138,10 +148,18 @@ func (p *Pool) openFirst(ctx context.Context, permit *audit.Permit, f *file) (*f
 	}
 	err := f.err
 	p.mu.Lock()
+	// Every request tries again: one alarm for each file is enough.
+	raise := domain.KindOf(err) == domain.Tampered && !p.damaged[f.id]
+	if raise {
+		p.damaged[f.id] = true
+	}
 	f.closing = true
 	delete(p.files, f.id)
 	close(f.gone)
 	p.mu.Unlock()
+	if raise {
+		p.opts.Alarm(f.id, err.Error())
+	}
 	p.release(f)
 	return nil, err
 }

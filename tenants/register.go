@@ -1,6 +1,7 @@
 package tenants
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -33,6 +34,7 @@ type Record struct {
 	UID       [16]byte // of its keys and its file
 	Log       audit.Ref
 	Changed   time.Time // of the state
+	Quota     Quota
 }
 
 const (
@@ -65,6 +67,42 @@ func List(tx *store.Tx, after domain.TenantID, limit int) ([]Record, error) {
 		}
 		if err == nil && len(out) >= limit {
 			return store.ErrStop
+		}
+		return err
+	})
+	return out, err
+}
+
+// Page reads the records of those tenants whose id keep picks, by id, from the
+// one after `after` on, at most limit of them. The other records are not opened.
+func Page(tx *store.Tx, after domain.TenantID, limit int, keep func(domain.TenantID) (bool, error)) ([]Record, error) {
+	var out []Record
+	err := tx.Keys(bucketTenants, nil, []byte(after), func(key []byte) error {
+		kept, err := keep(domain.TenantID(key))
+		if err != nil || !kept {
+			return err
+		}
+		r, err := Find(tx, domain.TenantID(key))
+		if err != nil {
+			return err
+		}
+		if out = append(out, r); len(out) >= limit {
+			return store.ErrStop
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Unfinished reads the records of tenants that are being destroyed.
+func Unfinished(tx *store.Tx) (out []Record, err error) {
+	err = tx.Scan(bucketTenants, nil, nil, func(_, value []byte) error {
+		if !bytes.Contains(value, []byte(`"state":"`+string(Destroying)+`"`)) { // nearly all: they need not be decoded
+			return nil
+		}
+		r, err := decodeRecord(value)
+		if err == nil && r.State == Destroying { // a name can hold those words too
+			out = append(out, r)
 		}
 		return err
 	})

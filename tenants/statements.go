@@ -71,12 +71,32 @@ func (f *file) change(ctx context.Context, g *guard.Guard, intent audit.IntentID
 	if err == nil {
 		// From here on the answer is yes or an error of the disk: a context
 		// that ends now must not leave it open.
-		_, err = g.Trusted(context.WithoutCancel(ctx), "COMMIT")
+		if _, err = g.Trusted(context.WithoutCancel(ctx), "COMMIT"); unflushed(err) {
+			err = &UncertainError{err}
+		}
 	}
 	if err != nil {
 		return out, errors.Join(err, g.Rollback(ctx))
 	}
 	return out, nil
+}
+
+// UncertainError is about a change that may be on the disk or not: all of it was
+// written, but the disk did not say that it holds it. It is not seen now; a crash
+// before the next change can bring it back.
+type UncertainError struct{ err error }
+
+// Error is the text of the failure.
+func (e *UncertainError) Error() string { return e.err.Error() }
+
+// Unwrap gives the failure.
+func (e *UncertainError) Unwrap() error { return e.err }
+
+// unflushed says whether a COMMIT failed so late that its last frame may be on
+// the disk. A constraint or a full disk ends it before that.
+func unflushed(err error) bool {
+	code, ok := errors.AsType[*sqlite.Error](err)
+	return ok && code.Primary() == sqlite.CodeIOErr
 }
 
 // Applied says whether a change with this intent is in the tenant's file.

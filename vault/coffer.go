@@ -17,6 +17,7 @@ type Coffer struct {
 	permit *audit.Permit
 	id     domain.TenantID
 	keys   *tenantKeys
+	quota  int64 // bytes of all sealed values together; 0: no bound
 }
 
 // secretActions are what a Coffer is opened for.

@@ -1,6 +1,8 @@
 package vault_test
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +14,7 @@ import (
 
 	"coffer/app/authz"
 	"coffer/app/domain"
+	"coffer/app/store"
 	"coffer/vault"
 )
 
@@ -147,8 +150,26 @@ func TestSecretsAgainstModel(t *testing.T) {
 	})
 }
 
+// agreeOnUsage compares the number that is kept of the bytes of all values with
+// what they are. The kit has one tenant.
+func (k *kit) agreeOnUsage(t *testing.T, r *rapid.T) {
+	var kept, real uint64
+	if err := k.db.View(t.Context(), func(tx *store.Tx) error {
+		return errors.Join(
+			tx.Scan("secret-usage", nil, nil, func(_, b []byte) error { kept += binary.BigEndian.Uint64(b); return nil }),
+			tx.Scan("secret-versions", nil, nil, func(_, b []byte) error { real += uint64(len(b)); return nil }),
+		)
+	}); err != nil {
+		r.Fatal(err)
+	}
+	if kept != real {
+		r.Fatalf("%d bytes are counted, there are %d", kept, real)
+	}
+}
+
 // agree compares all versions of all paths.
 func (k *kit) agree(t *testing.T, r *rapid.T, m model) {
+	k.agreeOnUsage(t, r)
 	for path, versions := range m {
 		s, err := k.versions(t, path)
 		if err != nil {

@@ -15,7 +15,7 @@ import (
 // needsNone are the exported methods that give no key and so take no permit.
 var needsNone = map[string]string{
 	"Check": "unwraps and forgets", "Tenants": "names alone", "Close": "forgets", "Forget": "forgets", "LogKeys": "keys of the log alone",
-	"ControlAEAD": "the control store's key, for the appliance", "Rewrapped": "takes the root key itself",
+	"ControlAEAD": "the control store's key, for the appliance", "Rewrapped": "takes the root key itself", "WatchKeys": "waits",
 }
 
 // vaultMethods call each method of Vault that takes a permit, for tenant acme.
@@ -118,7 +118,7 @@ func TestPermitTablesAreComplete(t *testing.T) {
 		}
 	}
 	for m := range reflect.TypeFor[*vault.Coffer]().Methods() {
-		if _, tested := cofferMethods[m.Name]; !tested {
+		if _, tested := cofferMethods[m.Name]; !tested && m.Name != "Bound" { // it gives and changes nothing
 			t.Errorf("Coffer.%s is not tested without a permit", m.Name)
 		}
 	}

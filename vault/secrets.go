@@ -121,6 +121,9 @@ func (c *Coffer) Put(tx *store.Tx, value Value, cas *int, now time.Time) (Versio
 	if err != nil {
 		return Version{}, err
 	}
+	if err := c.account(tx, len(sealed)); err != nil {
+		return Version{}, err
+	}
 	if err := tx.Put(bucketVersions, c.versionKey(name, v.Number), sealed); err != nil {
 		return Version{}, err
 	}
@@ -295,11 +298,18 @@ func (c *Coffer) save(tx *store.Tx, name []byte, s Secret) error {
 
 // drop removes a version's value; one that is gone already is no error.
 func (c *Coffer) drop(tx *store.Tx, name []byte, version int) error {
-	err := tx.Delete(bucketVersions, c.versionKey(name, version))
+	key := c.versionKey(name, version)
+	sealed, err := tx.Get(bucketVersions, key)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if err := c.account(tx, -len(sealed)); err != nil { // before it is gone: it may be counted for the first time
+		return err
+	}
+	return tx.Delete(bucketVersions, key)
 }
 
 // Purge removes the rows of every secret of a tenant whose keys have been
@@ -325,6 +335,9 @@ func (v *Vault) Purge(ctx context.Context, tx *store.Tx, p *audit.Permit, uid [U
 				return err
 			}
 		}
+	}
+	if err := tx.Delete(bucketUsage, uid[:]); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
 	}
 	return nil
 }

@@ -219,6 +219,11 @@ func (v *Vault) Check(ctx context.Context) error {
 	return v.checkPeriods(ctx)
 }
 
+// WatchKeys is Watch of keys.db: it tells of the error that stopped it.
+func (v *Vault) WatchKeys(ctx context.Context, after store.Revision) (store.Revision, error) {
+	return v.keys.Watch(ctx, after)
+}
+
 // Close forgets every key. Coffers that are still held fail from then on. It is
 // safe twice.
 func (v *Vault) Close() error {

@@ -15,14 +15,14 @@ import (
 // the appliance's own.
 type AuditQuery struct {
 	Tenant    string `path:"tenant" json:"-"`
-	Last      int    `query:"last" json:"-"` // only the newest so many
-	From      string `query:"from" json:"-"` // RFC 3339
-	To        string `query:"to" json:"-"`
-	Actor     string `query:"actor" json:"-"`
-	Action    string `query:"action" json:"-"`
-	Resource  string `query:"resource" json:"-"`
-	Outcome   string `query:"outcome" json:"-"`
-	RequestID string `query:"request_id" json:"-"`
+	Last      int    `query:"last" json:"-" doc:"only the newest so many, and no other condition" schema:"minimum=1,maximum=1000"`
+	From      string `query:"from" json:"-" doc:"first moment" schema:"format=date-time"`
+	To        string `query:"to" json:"-" doc:"last moment" schema:"format=date-time"`
+	Actor     string `query:"actor" json:"-" doc:"who, as it stands in events: person:p_…"`
+	Action    string `query:"action" json:"-" doc:"what, as in /api/v1/actions"`
+	Resource  string `query:"resource" json:"-" doc:"on what"`
+	Outcome   string `query:"outcome" json:"-" doc:"what became of it" schema:"enum=ok|failed|refused|unknown"`
+	RequestID string `query:"request_id" json:"-" doc:"the X-Request-Id of an answer"`
 	Page
 }
 
@@ -40,9 +40,9 @@ type Event struct {
 	Source    string          `json:"source,omitempty"`
 	Client    string          `json:"client,omitempty"`
 	Auth      string          `json:"auth,omitempty"`
-	Intent    *uint64         `json:"intent,omitempty"` // of an outcome: the intent's seq
+	Intent    *uint64         `json:"intent,omitempty" doc:"of an outcome: seq of its intent"`
 	Detail    json.RawMessage `json:"detail,omitempty"`
-	Leaf      string          `json:"leaf"` // the record's hash, hexadecimal
+	Leaf      string          `json:"leaf" doc:"hash of the record, hexadecimal"`
 }
 
 // Events is a page of a log; Next is the cursor of the one after it.
@@ -166,7 +166,7 @@ func eventOf(e audit.Entry) Event {
 type Verified struct {
 	Tenant  domain.TenantID `json:"tenant,omitempty"`
 	Records uint64          `json:"records"`
-	Head    string          `json:"head"` // leaf hash of the last record
+	Head    string          `json:"head" doc:"hash of the last record, hexadecimal"`
 	First   time.Time       `json:"first"`
 	Last    time.Time       `json:"last"`
 }

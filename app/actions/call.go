@@ -8,6 +8,7 @@ import (
 	"coffer/app/authz"
 	"coffer/app/directory"
 	"coffer/app/domain"
+	"coffer/app/once"
 	"coffer/app/store"
 	"coffer/audit"
 	"coffer/tenants"
@@ -26,8 +27,9 @@ type call struct {
 	permit  *audit.Permit
 	detail  audit.Detail // what the outcome says besides; never a secret
 	intent  audit.IntentID
-	begun   bool // the intent is durable
-	changed bool // the control store holds a marker of the intent
+	begun   bool        // the intent is durable
+	changed bool        // the control store holds a marker of the intent
+	claim   *once.Claim // the idempotency key, nil for none
 }
 
 // open checks that the tenant, if the action has one, may be worked in.
@@ -46,7 +48,7 @@ func (c *call) open(ctx context.Context) error {
 // outlastsBreakGlass are the actions whose effect would outlive a membership
 // that an operator opened by breaking the glass.
 var outlastsBreakGlass = map[domain.Action]bool{
-	authz.MemberAdd: true, authz.MemberRole: true, authz.MemberRemove: true,
+	authz.MemberAdd: true, authz.MemberRole: true, authz.MemberRemove: true, authz.InvitationCreate: true,
 	authz.WorkloadCreate: true, authz.WorkloadSecretID: true, authz.WorkloadRemove: true,
 }
 
@@ -78,7 +80,8 @@ func (c *call) checkStill(tx *store.Tx) error {
 // worksWhileClosed are the actions that a suspended tenant does not stop.
 var worksWhileClosed = map[domain.Action]bool{
 	authz.TenantShow: true, authz.TenantSuspend: true, authz.TenantResume: true, authz.TenantDestroy: true,
-	authz.AuditRead: true, authz.AuditVerify: true, authz.MemberList: true,
+	authz.AuditRead: true, authz.AuditVerify: true, authz.MemberList: true, authz.AlertTenant: true,
+	authz.InvitationList: true, authz.InvitationRevoke: true,
 	authz.TokenList: true, authz.TokenRevoke: true, authz.TokenDiscard: true, authz.TokenLookup: true,
 }
 
@@ -108,7 +111,8 @@ func (c *call) begin(ctx context.Context) error {
 }
 
 // change makes the intent durable, then runs fn in one transaction of the
-// control store together with the intent's id.
+// control store together with the intent's id and the mark of the caller's
+// idempotency key, if there is one.
 //
 // On the way it drops the markers of changes whose outcome is durable.
 func (c *call) change(ctx context.Context, fn func(tx *store.Tx) error) error {
@@ -131,6 +135,9 @@ func (c *call) change(ctx context.Context, fn func(tx *store.Tx) error) error {
 		if err := tx.Put(bucketIntents, c.intent[:], []byte(c.permit.Action())); err != nil {
 			return err
 		}
+		if err := c.mark(tx); err != nil {
+			return err
+		}
 		return fn(tx)
 	})
 	if err != nil {
@@ -138,6 +145,7 @@ func (c *call) change(ctx context.Context, fn func(tx *store.Tx) error) error {
 		return err
 	}
 	c.changed = true
+	c.overviews.changed(c.permit.Tenant())
 	return nil
 }
 
@@ -148,6 +156,9 @@ func (c *call) finish(ctx context.Context, actErr error) (audit.Receipt, error) 
 		c.detail["error"] = domain.KindOf(actErr).String()
 	}
 	outcome := outcomeOf(actErr)
+	if _, open := errors.AsType[*store.UncertainError](actErr); open {
+		outcome = audit.Unknown
+	}
 	if c.changed {
 		// It is committed: what failed after that, and is in the detail, did
 		// not undo it. A start would derive the same from the marker.
@@ -169,6 +180,9 @@ func outcomeOf(err error) audit.Outcome {
 		return audit.OK
 	case domain.KindOf(err) == domain.Denied:
 		return audit.Refused
+	}
+	if _, ok := errors.AsType[*tenants.UncertainError](err); ok {
+		return audit.Unknown
 	}
 	return audit.Failed
 }

@@ -18,7 +18,9 @@ type Gate struct {
 	machine Machine
 	open    func(ctx context.Context, root domain.Secret) (*Service, error)
 
-	mu      sync.Mutex // held while opening, so that two people do not
+	opening sync.Mutex // held while opening, so that two people do not
+
+	mu      sync.Mutex // guards what follows, and is never held for long
 	failed  int        // attempts since the start
 	service *Service
 }
@@ -48,8 +50,8 @@ func (g *Gate) File() *seal.File { return g.file }
 // Open opens the gate with a protector that needs no person. unlocked says that
 // the root key was found, so that an error after it is about the data.
 func (g *Gate) Open(ctx context.Context, p seal.Protector) (unlocked bool, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.opening.Lock()
+	defer g.opening.Unlock()
 	_, unlocked, err = g.unlock(ctx, p)
 	return unlocked, err
 }
@@ -61,7 +63,9 @@ func (g *Gate) unlock(ctx context.Context, p seal.Protector) (seal.SlotStatus, b
 	}
 	service, err := g.open(ctx, root)
 	if err == nil {
+		g.mu.Lock()
 		g.service = service
+		g.mu.Unlock()
 	}
 	return slot, true, err
 }
@@ -83,9 +87,9 @@ func slotInfo(s seal.SlotStatus) SlotInfo {
 // SealState is whether the appliance is sealed, and by what.
 type SealState struct {
 	Sealed         bool       `json:"sealed"`
-	Kind           seal.Kind  `json:"kind"` // the strongest slot
+	Kind           seal.Kind  `json:"kind" doc:"the strongest slot"`
 	Recovery       bool       `json:"recovery_key"`
-	FailedAttempts int        `json:"failed_attempts"`
+	FailedAttempts int        `json:"failed_attempts" doc:"to unseal, since the start"`
 	Slots          []SlotInfo `json:"slots"`
 }
 
@@ -96,6 +100,7 @@ func (g *Gate) Status() SealState {
 	defer g.mu.Unlock()
 	out := SealState{
 		Sealed: g.service == nil, Kind: g.file.Strongest(), Recovery: g.file.Has(seal.Recovery), FailedAttempts: g.failed,
+		Slots: []SlotInfo{},
 	}
 	for _, s := range g.file.Status() {
 		out.Slots = append(out.Slots, slotInfo(s))
@@ -106,8 +111,8 @@ func (g *Gate) Status() SealState {
 // UnsealIn is what opens a slot: a kind, and the secret for the kinds that need
 // a person.
 type UnsealIn struct {
-	Kind   string        `json:"kind"`
-	Secret domain.Secret `json:"secret"`
+	Kind   string        `json:"kind" doc:"kind of the slot" schema:"enum=tpm|passphrase|keyfile|recovery"`
+	Secret domain.Secret `json:"secret,omitzero" doc:"what opens it, for the kinds that need a person"`
 }
 
 // Unseal opens the gate for a local user. The event, with the number of failed
@@ -144,9 +149,9 @@ func (g *Gate) Unseal(ctx context.Context, uid uint32, in UnsealIn, call audit.C
 }
 
 func (g *Gate) unseal(ctx context.Context, kind seal.Kind, secret domain.Secret) (seal.SlotStatus, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.service != nil {
+	g.opening.Lock()
+	defer g.opening.Unlock()
+	if _, err := g.Service(); err == nil {
 		return seal.SlotStatus{}, domain.Errorf(domain.Conflict, "Coffer is open already").WithHint("see: coffer seal status")
 	}
 	p, err := g.machine.Protector(kind, secret, g.machine.KeyfileSource())
@@ -157,6 +162,8 @@ func (g *Gate) unseal(ctx context.Context, kind seal.Kind, secret domain.Secret)
 			return slot, err
 		}
 	}
+	g.mu.Lock()
 	g.failed++
+	g.mu.Unlock()
 	return seal.SlotStatus{}, err
 }

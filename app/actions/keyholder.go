@@ -177,6 +177,8 @@ func (k *Keyholder) reenrol(ctx context.Context, passphrase domain.Secret) ([]se
 			if p, err = k.machine.Protector(s.Kind, passphrase, ""); err == nil {
 				err = k.opens(ctx, p, s)
 			}
+		case seal.TPM: // bound to what it was bound to, as that is today
+			p, err = seal.NewTPM(k.machine.TPM, seal.WithPCRs(s.PCRs...))
 		default:
 			p, err = k.machine.Protector(s.Kind, domain.Secret{}, s.Source)
 		}

@@ -17,9 +17,9 @@ import (
 // MemberIn names a person in a tenant. UID links a new person to a local user.
 type MemberIn struct {
 	Tenant string  `path:"tenant" json:"-"`
-	Name   string  `path:"name" json:"name,omitempty"`
-	Role   string  `json:"role,omitempty"`
-	UID    *uint32 `json:"uid,omitempty"`
+	Name   string  `path:"name" json:"name,omitempty" doc:"the person's name: 1 to 64 of a-z, 0-9 and . _ - between them" schema:"required,maxLength=64"`
+	Role   string  `json:"role,omitempty" doc:"a role in the tenant" schema:"required,enum=owner|admin|analyst|viewer|client-auditor"`
+	UID    *uint32 `json:"uid,omitempty" doc:"local user id that a new person has on the machine of the appliance"`
 }
 
 // MemberInfo is what can be shown of a member.
@@ -53,8 +53,9 @@ func askMember(withRole bool) func(context.Context, *Service, MemberIn) (authz.R
 
 // MemberAdd makes a person a member; a name not seen before becomes a person.
 var MemberAdd = Operation[MemberIn, MemberInfo]{
-	action: authz.MemberAdd,
-	ask:    askMember(true),
+	action:  authz.MemberAdd,
+	creates: true,
+	ask:     askMember(true),
 	act: func(ctx context.Context, c *call, in MemberIn) (out MemberInfo, err error) {
 		c.detail["role"] = in.Role
 		err = c.change(ctx, func(tx *store.Tx) error {
@@ -148,16 +149,22 @@ var MemberRemove = Operation[MemberIn, Removed]{
 	},
 }
 
-// MemberListOut is a tenant's members, by name.
+// MemberListOut is a page of a tenant's members, by name; Next is the cursor of
+// the one after it.
 type MemberListOut struct {
 	Members []MemberInfo `json:"members"`
+	Next    string       `json:"next,omitempty"`
 }
 
+// place is where a member stands in the list: a name is followed by a space, which
+// none has, so that the order is that of the names.
+func (m MemberInfo) place() string { return m.Name + " " + m.Person }
+
 // MemberList lists the members.
-var MemberList = Operation[TenantRef, MemberListOut]{
+var MemberList = Operation[TenantPage, MemberListOut]{
 	action: authz.MemberList,
-	ask:    askTenant,
-	act: func(ctx context.Context, c *call, _ TenantRef) (MemberListOut, error) {
+	ask:    askTenantPage,
+	act: func(ctx context.Context, c *call, in TenantPage) (MemberListOut, error) {
 		out := MemberListOut{Members: []MemberInfo{}}
 		err := c.db.View(ctx, func(tx *store.Tx) error {
 			members, err := directory.Members(tx, c.permit.Tenant(), c.clock.Now())
@@ -167,11 +174,15 @@ var MemberList = Operation[TenantRef, MemberListOut]{
 					return err
 				}
 				p.ID = m.Person
-				out.Members = append(out.Members, memberInfo(p, m, m.Since))
+				if info := memberInfo(p, m, m.Since); info.place() > in.After {
+					out.Members = append(out.Members, info)
+				}
 			}
 			return err
 		})
-		slices.SortFunc(out.Members, func(a, b MemberInfo) int { return strings.Compare(a.Name, b.Name) })
+		slices.SortFunc(out.Members, func(a, b MemberInfo) int { return strings.Compare(a.place(), b.place()) })
+		out.Members, out.Next = cut(out.Members, in.size(), MemberInfo.place)
+		c.detail["count"] = len(out.Members)
 		return out, err
 	},
 }
@@ -179,8 +190,8 @@ var MemberList = Operation[TenantRef, MemberListOut]{
 // BreakGlassIn is an operator's plea for a closed tenant.
 type BreakGlassIn struct {
 	Tenant string   `path:"tenant" json:"-"`
-	Reason string   `json:"reason"`
-	TTL    Duration `json:"ttl,omitempty"` // 1 h at most, and if zero
+	Reason string   `json:"reason" doc:"why; it stands in the tenant's own log" schema:"maxLength=500"`
+	TTL    Duration `json:"ttl,omitempty" doc:"at most 1h" schema:"default=1h"`
 }
 
 // BreakGlass makes an operator an owner for at most an hour. The event, with the

@@ -1,8 +1,11 @@
 package actions
 
 import (
+	"context"
+	"errors"
 	"strconv"
 
+	"coffer/app/authz"
 	"coffer/app/domain"
 )
 
@@ -15,8 +18,8 @@ const (
 
 // Page asks for a part of a list: at most Limit entries after the cursor.
 type Page struct {
-	After string `query:"after" json:"-"`
-	Limit int    `query:"limit" json:"-"`
+	After string `query:"after" json:"-" doc:"cursor: the \"next\" of the page before" schema:"maxLength=1024"`
+	Limit int    `query:"limit" json:"-" doc:"entries of the page, at most" schema:"minimum=1,maximum=1000,default=100"`
 }
 
 func (p Page) check() error {
@@ -36,6 +39,18 @@ func (p Page) size() int {
 	return p.Limit
 }
 
+// inField names the member of the input that holds a value which is checked under
+// another name: errors name what the caller can correct.
+func inField(name string, err error) error {
+	e, ok := errors.AsType[*domain.Error](err)
+	if !ok || e.Kind != domain.Invalid {
+		return err
+	}
+	named := *e
+	named.Field = name
+	return &named
+}
+
 // cursor and parseCursor are the text form of a place in a log.
 func cursor(seq uint64) string { return strconv.FormatUint(seq, 10) }
 
@@ -48,4 +63,27 @@ func parseCursor(s string) (uint64, error) {
 		return 0, domain.Fieldf("after", "not a cursor: use the \"next\" of the page before")
 	}
 	return seq, nil
+}
+
+// TenantPage asks for a part of a list of a tenant.
+type TenantPage struct {
+	Tenant string `path:"tenant" json:"-"`
+	Page
+}
+
+func askTenantPage(_ context.Context, _ *Service, in TenantPage) (authz.Request, error) {
+	tenant, err := domain.ParseTenantID(in.Tenant)
+	if err == nil {
+		err = in.Page.check()
+	}
+	return authz.Request{Tenant: tenant}, err
+}
+
+// cut gives the first of at most limit+1 entries, and the cursor of the next page:
+// the name of the last one that is shown, "" if it is the last page.
+func cut[T any](list []T, limit int, name func(T) string) ([]T, string) {
+	if len(list) <= limit {
+		return list, ""
+	}
+	return list[:limit], name(list[limit-1])
 }

@@ -7,6 +7,7 @@ import (
 
 	"coffer/app/authz"
 	"coffer/app/domain"
+	"coffer/app/once"
 	"coffer/app/store"
 	"coffer/audit"
 	"coffer/tenants"
@@ -26,9 +27,17 @@ func (s *Service) recover(ctx context.Context) error {
 				return fmt.Errorf("removing what the creation of tenant %q left: %w", in.Resource, err)
 			}
 		}
+		if in.Action == authz.SealAdd && outcome != audit.OK { // the mark of its key was put before
+			if _, err := s.db.Update(ctx, func(tx *store.Tx) error { return once.DropIntent(tx, in.ID) }); err != nil {
+				return err
+			}
+		}
 		if err := s.log.Resolve(ctx, in.ID, outcome, audit.Detail{"derived": true}); err != nil {
 			return err
 		}
+	}
+	if err := s.noteAllCreated(ctx); err != nil {
+		return err
 	}
 	if err := s.finishDestructions(ctx); err != nil {
 		return err
@@ -126,7 +135,8 @@ func (s *Service) asSystem(ctx context.Context, r authz.Request, task func(*audi
 	if taskErr != nil || r.Action == authz.TenantCreate { // no tenant came of it: what was left is removed
 		outcome = audit.Failed
 	}
-	_, err = p.Finish(ctx, outcome, audit.Detail{})
+	// Nobody waits for an answer; who reads the log next finds it whole.
+	_, err = p.FinishDurable(ctx, outcome, audit.Detail{})
 	return errors.Join(taskErr, err)
 }
 

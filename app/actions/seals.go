@@ -14,10 +14,11 @@ import (
 
 // SealAddIn asks for another key slot.
 type SealAddIn struct {
-	Kind   string        `json:"kind"`
-	Name   string        `json:"name,omitempty"`   // the kind if empty
-	Secret domain.Secret `json:"secret,omitzero"`  // the passphrase
-	Source string        `json:"source,omitempty"` // of a key file; the one that this machine has if empty
+	Kind   string        `json:"kind" doc:"what opens the slot" schema:"enum=tpm|passphrase|keyfile"`
+	Name   string        `json:"name,omitempty" doc:"the kind if empty" schema:"maxLength=64"`
+	Secret domain.Secret `json:"secret,omitzero" doc:"the passphrase, for that kind"`
+	Source string        `json:"source,omitempty" doc:"where the key file is; the one that this machine has if empty" schema:"enum=data-directory|credential|external"`
+	PCRs   []int         `json:"pcrs,omitempty" doc:"of a TPM: it opens only while these registers are as they are now"`
 }
 
 func (in SealAddIn) slotName() string {
@@ -38,7 +39,8 @@ func (in SealAddIn) checkSource() error {
 // SealAdd enrols another slot. A key file in the data directory is made if there
 // is none.
 var SealAdd = Operation[SealAddIn, SlotInfo]{
-	action: authz.SealAdd,
+	action:  authz.SealAdd,
+	creates: true,
 	ask: func(_ context.Context, _ *Service, in SealAddIn) (authz.Request, error) {
 		kind, err := seal.ParseKind(in.Kind)
 		if err != nil {
@@ -50,12 +52,18 @@ var SealAdd = Operation[SealAddIn, SlotInfo]{
 		if err := in.checkSource(); err != nil {
 			return authz.Request{}, err
 		}
+		if len(in.PCRs) > 0 && kind != seal.TPM {
+			return authz.Request{}, domain.Fieldf("pcrs", "only a TPM has such registers")
+		}
 		_, err = domain.ParseName("name", in.slotName())
 		return authz.Request{Resource: in.slotName()}, err
 	},
 	act: func(ctx context.Context, c *call, in SealAddIn) (out SlotInfo, err error) {
 		source := cmp.Or(seal.KeyfileSource(in.Source), c.seal.machine.KeyfileSource())
 		p, err := c.seal.machine.Protector(seal.Kind(in.Kind), in.Secret, source)
+		if len(in.PCRs) > 0 {
+			p, err = seal.NewTPM(c.seal.machine.TPM, seal.WithPCRs(in.PCRs...))
+		}
 		if err != nil {
 			return SlotInfo{}, err
 		}
@@ -68,10 +76,12 @@ var SealAdd = Operation[SealAddIn, SlotInfo]{
 				return SlotInfo{}, err
 			}
 		}
-		err = c.seal.change(c, func(ch seal.Change, root domain.Secret) error {
-			s, err := c.seal.file.Add(ctx, ch, root, seal.Enrolment{Name: in.slotName(), By: p})
-			out = slotInfo(s)
-			return err
+		err = c.changeSeal(ctx, func() error {
+			return c.seal.change(c, func(ch seal.Change, root domain.Secret) error {
+				s, err := c.seal.file.Add(ctx, ch, root, seal.Enrolment{Name: in.slotName(), By: p})
+				out = slotInfo(s)
+				return err
+			})
 		})
 		return out, err
 	},
@@ -108,8 +118,8 @@ var SealRemove = Operation[SlotRef, SlotInfo]{
 // RecoveryOut is a recovery key, shown this once, and the two groups of it that
 // have to be typed back.
 type RecoveryOut struct {
-	Key    domain.Disclosure `json:"recovery_key"`
-	Groups [2]int            `json:"check_groups"` // counted from 1
+	Key    domain.Disclosure `json:"recovery_key" doc:"the recovery key, shown this once"`
+	Groups [2]int            `json:"check_groups" doc:"the groups of it to type back, counted from 1"`
 }
 
 // Nothing is an empty input or output.
@@ -140,7 +150,7 @@ func askNothing(context.Context, *Service, Nothing) (authz.Request, error) {
 
 // RecoveryConfirmIn is what was typed back.
 type RecoveryConfirmIn struct {
-	Characters domain.Secret `json:"characters"`
+	Characters domain.Secret `json:"characters" doc:"the characters of the check groups"`
 }
 
 // SealRecoveryConfirm enrols the recovery key that was shown. A former one stops
@@ -187,7 +197,7 @@ func enrolRecovery(ctx context.Context, f *seal.File, ch seal.Change, root domai
 // SealRotateIn asks for a new root key. The passphrase is needed if there is a
 // passphrase slot, since nothing else can wrap the new key for it.
 type SealRotateIn struct {
-	Secret domain.Secret `json:"secret,omitzero"`
+	Secret domain.Secret `json:"secret,omitzero" doc:"the passphrase, if a slot has one"`
 }
 
 // SealRotateOut shows the new recovery key, if there was an old one, this once.

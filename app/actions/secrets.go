@@ -7,14 +7,15 @@ import (
 	"coffer/app/authz"
 	"coffer/app/domain"
 	"coffer/app/store"
+	"coffer/tenants"
 	"coffer/vault"
 )
 
 // SecretRef names a secret, and for some actions a version (0: the current one).
 type SecretRef struct {
 	Tenant  string `path:"tenant" json:"-"`
-	Path    string `query:"path" json:"-"`
-	Version int    `query:"version" json:"-"`
+	Path    string `query:"path" json:"-" doc:"path of the secret, such as stripe/live" schema:"required,maxLength=512"`
+	Version int    `query:"version" json:"-" doc:"a version, counted from 1; 0 is the current one" schema:"minimum=0,maximum=2147483647,default=0"`
 }
 
 func (r SecretRef) ask(context.Context, *Service) (authz.Request, error) {
@@ -35,9 +36,9 @@ func (r SecretRef) ask(context.Context, *Service) (authz.Request, error) {
 // SecretPutIn is a new version of a secret.
 type SecretPutIn struct {
 	Tenant string      `path:"tenant" json:"-"`
-	Path   string      `query:"path" json:"-"`
-	CAS    *int        `json:"cas,omitempty"` // the version that must be current; 0: none yet
-	Data   domain.JSON `json:"data"`
+	Path   string      `query:"path" json:"-" doc:"path of the secret, such as stripe/live" schema:"required,maxLength=512"`
+	CAS    *int        `json:"cas,omitempty" doc:"the version that must be the current one for this to be written; 0: there is none yet" schema:"minimum=0"`
+	Data   domain.JSON `json:"data" doc:"names and values; 512000 bytes at most in all" schema:"minProperties=1,maxProperties=128"`
 }
 
 // SecretVersion is what an answer says of one version.
@@ -64,6 +65,11 @@ var SecretPut = Operation[SecretPutIn, SecretVersion]{
 			return SecretVersion{}, err
 		}
 		return c.changeSecret(ctx, func(coffer *vault.Coffer, tx *store.Tx) (vault.Version, error) {
+			r, err := tenants.Find(tx, c.permit.Tenant())
+			if err != nil {
+				return vault.Version{}, err
+			}
+			coffer.Bound(r.Quota.WithDefaults().Secrets)
 			return coffer.Put(tx, value, in.CAS, c.clock.Now().UTC())
 		})
 	},
@@ -72,7 +78,7 @@ var SecretPut = Operation[SecretPutIn, SecretVersion]{
 // SecretValue is a secret with its value, for the one who asked for it.
 type SecretValue struct {
 	SecretVersion
-	Data domain.Disclosure `json:"data"`
+	Data domain.Disclosure `json:"data" doc:"names and values" schema:"type=object"`
 }
 
 // SecretRead gives a version's value.
@@ -93,7 +99,7 @@ var SecretRead = Operation[SecretRef, SecretValue]{
 // SecretListIn asks for a page of the secrets under a prefix.
 type SecretListIn struct {
 	Tenant string `path:"tenant" json:"-"`
-	Prefix string `query:"prefix" json:"-"`
+	Prefix string `query:"prefix" json:"-" doc:"only secrets under this path" schema:"maxLength=513"`
 	Page
 }
 

@@ -31,6 +31,7 @@ type Parts struct {
 	Files *tenants.Pool
 	Seal  *Keyholder
 	Clock Clock
+	Door  Door
 }
 
 // Service performs operations on an unsealed appliance.
@@ -41,18 +42,25 @@ type Service struct {
 	files *tenants.Pool
 	seal  *Keyholder
 	clock Clock
+	door  *door
+
+	overviews overviews
 
 	creating sync.Mutex // one tenant is created at a time
 	rekeying sync.Mutex // one change of the key table or the root key at a time
 
-	mu   sync.Mutex
-	done []audit.IntentID // changes whose outcome was handed to the log: their markers can go
+	mu     sync.Mutex
+	done   []audit.IntentID    // changes whose outcome was handed to the log: their markers can go
+	claims map[string]struct{} // idempotency keys whose request is under way
 }
 
 // New makes the service, tells the log which tenants there are, and completes
 // what a crash interrupted.
 func New(ctx context.Context, p Parts) (*Service, error) {
-	s := &Service{db: p.DB, vault: p.Vault, log: p.Log, files: p.Files, seal: p.Seal, clock: p.Clock}
+	s := &Service{
+		db: p.DB, vault: p.Vault, log: p.Log, files: p.Files, seal: p.Seal, clock: p.Clock,
+		door: newDoor(p.Door, p.Clock), claims: map[string]struct{}{},
+	}
 	if err := s.registerTenants(ctx); err != nil {
 		return nil, err
 	}
@@ -71,9 +79,12 @@ func (s *Service) Socket(ctx context.Context, uid uint32) (authz.Subject, error)
 	return authn.Socket(ctx, s.db, uid, s.clock.Now())
 }
 
-// Bearer says for whom a token stands. A token that does not hold is counted in
-// the log with the source it came from.
+// Bearer says for whom a token or session stands. One that does not hold is
+// counted in the log with the source it came from.
 func (s *Service) Bearer(ctx context.Context, token domain.Secret, source string) (authz.Subject, error) {
+	if authn.IsSession(token) {
+		return s.Session(ctx, token, source)
+	}
 	subject, err := authn.Bearer(ctx, s.db, token, s.clock.Now())
 	if domain.KindOf(err) == domain.Unauthentic {
 		s.log.Unauthenticated(source, "token")
@@ -81,7 +92,19 @@ func (s *Service) Bearer(ctx context.Context, token domain.Secret, source string
 	return subject, err
 }
 
-// holds adds to a person at the socket what the person holds in the tenant that
+// CrossSite counts a request that a page of another site had sent.
+func (s *Service) CrossSite(source string) { s.log.Unauthenticated(source, "cross-site") }
+
+// Session says whose session it is, as Bearer does.
+func (s *Service) Session(ctx context.Context, text domain.Secret, source string) (authz.Subject, error) {
+	subject, err := authn.Session(ctx, s.db, text, s.clock.Now())
+	if domain.KindOf(err) == domain.Unauthentic {
+		s.log.Unauthenticated(source, "session")
+	}
+	return subject, err
+}
+
+// holds adds to a person at the socket, or with a session, what the person holds in the tenant that
 // the request names. A token's subject knows that already.
 func (s *Service) holds(ctx context.Context, subject authz.Subject, tenant domain.TenantID) (authz.Subject, error) {
 	if tenant == "" || subject.Token != "" || subject.Principal.Kind != domain.Person {
@@ -134,6 +157,20 @@ func (s *Service) refuse(ctx context.Context, who Caller, err error) (audit.Rece
 	return receipt, err
 }
 
+// Stranger counts a request that showed no credential, or one of a kind that
+// nobody has, with the source it came from.
+func (s *Service) Stranger(source, reason string) { s.log.Unauthenticated(source, reason) }
+
+// countStranger counts a credential in the input that does not hold.
+func (s *Service) countStranger(source string, err error) {
+	switch {
+	case errors.Is(err, authn.ErrLogin):
+		s.Stranger(source, "workload login")
+	case errors.Is(err, token.ErrUnknown):
+		s.Stranger(source, "unknown token")
+	}
+}
+
 // finished remembers intents whose outcome was handed to the log.
 func (s *Service) finished(ids ...audit.IntentID) {
 	s.mu.Lock()
@@ -162,27 +199,4 @@ func dropMarkers(tx *store.Tx, ids []audit.IntentID) error {
 		}
 	}
 	return nil
-}
-
-// sweepGrace is how long an expired token's record is kept: longer than what a
-// clock set ahead can move the trusted time.
-const sweepGrace = 48 * time.Hour
-
-// Sweep removes the records of tokens that ended long ago, a bounded number at a
-// time. They have been refused since they ended.
-func (s *Service) Sweep(ctx context.Context) error {
-	before := s.clock.Trusted().Add(-sweepGrace)
-	due := false
-	err := s.db.View(ctx, func(tx *store.Tx) (err error) {
-		due, err = token.AnyExpired(tx, before)
-		return err
-	})
-	if err != nil || !due {
-		return err
-	}
-	_, err = s.db.Update(ctx, func(tx *store.Tx) error {
-		_, err := token.Sweep(tx, before, 1000)
-		return err
-	})
-	return err
 }

@@ -24,9 +24,9 @@ const (
 // SQLIn is one statement with its arguments, in order or by name.
 type SQLIn struct {
 	Tenant string              `path:"tenant" json:"-"`
-	SQL    string              `json:"sql"`
-	Args   []SQLValue          `json:"args,omitempty"`
-	Named  map[string]SQLValue `json:"named,omitempty"`
+	SQL    string              `json:"sql" doc:"one statement" schema:"minLength=1,maxLength=1000000"`
+	Args   []SQLValue          `json:"args,omitempty" doc:"arguments in the order of the parameters" schema:"maxItems=1000"`
+	Named  map[string]SQLValue `json:"named,omitempty" doc:"arguments by the name of the parameter; with args 1000 at most"`
 }
 
 // SQLOut is a result. Columns and rows are empty for a statement without any.

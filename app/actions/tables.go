@@ -17,6 +17,7 @@ type ActionInfo struct {
 	Roles    []domain.Role `json:"roles"`
 	Own      []domain.Role `json:"own_only,omitempty"`
 	Cap      string        `json:"capability,omitempty"`
+	Asks     []string      `json:"asks,omitempty"` // of how the caller proved who it is
 }
 
 // ActionListOut is the table of actions.
@@ -39,9 +40,24 @@ func ActionTable() []ActionInfo {
 	for _, i := range authz.Actions() {
 		out = append(out, ActionInfo{
 			Action: i.Action, Meaning: i.Meaning, Scope: i.Scope, Resource: i.Resource,
-			Changes: i.Changes, Roles: i.Roles, Own: i.Own, Cap: string(i.Cap),
+			Changes: i.Changes, Roles: append([]domain.Role{}, i.Roles...), Own: i.Own, Cap: string(i.Cap), Asks: asks(i),
 		})
 	}
+	return out
+}
+
+// asks says in words what an action asks of the proof of who asks.
+func asks(i authz.Info) (out []string) {
+	add := func(when bool, what string) {
+		if when {
+			out = append(out, what)
+		}
+	}
+	add(i.Stranger, "no credential")
+	add(i.Person, "a person, no token")
+	add(i.Socket, "the local socket")
+	add(i.StepUp && !i.Always, "with a session: second factor")
+	add(i.StepUp && i.Always, "second factor, if there is one")
 	return out
 }
 

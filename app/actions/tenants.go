@@ -2,7 +2,6 @@ package actions
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -16,101 +15,25 @@ import (
 	"coffer/vault/token"
 )
 
-// TenantCreateIn describes a new tenant.
-type TenantCreateIn struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
-}
-
 // TenantInfo is what can be shown of a tenant.
 type TenantInfo struct {
-	ID      domain.TenantID `json:"id"`
-	Name    string          `json:"name"`
-	State   tenants.State   `json:"state"`
-	Created time.Time       `json:"created"`
-	Changed time.Time       `json:"changed"`
-	Slot    uint32          `json:"log_slot"`
+	ID            domain.TenantID `json:"id"`
+	Name          string          `json:"name"`
+	State         tenants.State   `json:"state"`
+	Created       time.Time       `json:"created"`
+	Changed       time.Time       `json:"changed"`
+	Slot          uint32          `json:"log_slot" doc:"number of its log in the journal"`
+	RetentionDays uint32          `json:"retention_days" doc:"how long its log is kept"`
+	SecretBytes   int64           `json:"secret_bytes" doc:"quota of its secrets"`
+	FileBytes     int64           `json:"file_bytes" doc:"quota of its file"`
 }
 
 func tenantInfo(r tenants.Record) TenantInfo {
-	return TenantInfo{ID: r.ID, Name: r.Name, State: r.State, Created: r.Created, Changed: r.Changed, Slot: r.Log.Slot}
-}
-
-// TenantCreate makes a tenant: its keys, its file, its record and its first
-// owner. The record is the commit; keys and a file without one are removed,
-// here or at the next start.
-var TenantCreate = Operation[TenantCreateIn, TenantInfo]{
-	action: authz.TenantCreate,
-	ask: func(_ context.Context, _ *Service, in TenantCreateIn) (authz.Request, error) {
-		id, err := domain.ParseTenantID(in.ID)
-		if err != nil {
-			return authz.Request{}, err
-		}
-		_, err = domain.ParseText("name", in.Name, domain.MaxDisplayName)
-		return authz.Request{Resource: string(id)}, err
-	},
-	act: func(ctx context.Context, c *call, in TenantCreateIn) (TenantInfo, error) {
-		if err := c.seal.TenantsAllowed(); err != nil {
-			return TenantInfo{}, err
-		}
-		id, name := domain.TenantID(in.ID), in.Name
-		c.creating.Lock() // two creations of one id must not share its keys and file
-		defer c.creating.Unlock()
-		if err := c.free(ctx, id); err != nil {
-			return TenantInfo{}, err
-		}
-		if err := c.begin(ctx); err != nil {
-			return TenantInfo{}, err
-		}
-		r, err := c.create(ctx, id, name)
-		if err != nil {
-			return TenantInfo{}, errors.Join(err, c.abandonTenant(context.WithoutCancel(ctx), c.permit, id))
-		}
-		return tenantInfo(r), c.log.Register(r.ID, r.Log)
-	},
-}
-
-// free says before anything is made whether the id can be had.
-func (s *Service) free(ctx context.Context, id domain.TenantID) error {
-	return s.db.View(ctx, func(tx *store.Tx) error {
-		_, err := tenants.Find(tx, id)
-		if errors.Is(err, tenants.ErrUnknown) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return domain.Errorf(domain.Conflict, "there is or was a tenant %q, and ids are never given out again", id).
-			WithHint("choose another id; see: coffer tenant list")
-	})
-}
-
-func (c *call) create(ctx context.Context, id domain.TenantID, name string) (tenants.Record, error) {
-	now := c.clock.Now().UTC()
-	uid, err := c.vault.CreateTenant(ctx, c.permit, id)
-	if err != nil {
-		return tenants.Record{}, err
+	quota := r.Quota.WithDefaults()
+	return TenantInfo{
+		ID: r.ID, Name: r.Name, State: r.State, Created: r.Created, Changed: r.Changed, Slot: r.Log.Slot,
+		RetentionDays: r.Log.Policy.RetentionDays, SecretBytes: quota.Secrets, FileBytes: quota.File,
 	}
-	if err := c.files.Create(ctx, c.permit, id); err != nil {
-		return tenants.Record{}, fmt.Errorf("making the file of tenant %q: %w", id, err)
-	}
-	r := tenants.Record{
-		ID: id, Name: name, Created: now, CreatedBy: c.who.Subject.Principal.String(), UID: uid,
-		Log: audit.Ref{Policy: audit.Policy{RetentionDays: audit.DefaultRetentionDays}},
-	}
-	_, _ = rand.Read(r.Log.Tag[:]) // never fails: it would end the process first
-	err = c.change(ctx, func(tx *store.Tx) error {
-		if r, err = tenants.Add(tx, r); err != nil {
-			return err
-		}
-		if c.who.Subject.Principal.Kind != domain.Person {
-			return nil
-		}
-		return directory.SetMember(tx, directory.Member{
-			Tenant: id, Person: c.who.Subject.Principal.ID, Role: domain.Owner,
-		}, now)
-	})
-	return r, err
 }
 
 // abandonTenant removes the keys and the file of a tenant that has no record.
@@ -257,7 +180,7 @@ var TenantDestroy = Operation[TenantDestroyIn, TenantInfo]{
 // TenantDestroyIn names the tenant twice.
 type TenantDestroyIn struct {
 	Tenant  string `path:"tenant" json:"-"`
-	Confirm string `query:"confirm" json:"-"`
+	Confirm string `query:"confirm" json:"-" doc:"the tenant's id once more; nothing brings it back" schema:"required"`
 }
 
 // destroy carries a committed decision out. Every step may be done again.

@@ -19,17 +19,17 @@ import (
 // wide as the caller; with a workload it stands for that workload.
 type TokenIssueIn struct {
 	Tenant   string   `path:"tenant" json:"-"`
-	Role     string   `json:"role,omitempty"`
-	Grants   []string `json:"grants,omitempty"`
-	Workload string   `json:"workload,omitempty"` // name
-	TTL      Duration `json:"ttl,omitempty"`      // 1 h if zero, 24 h at most
-	Name     string   `json:"name,omitempty"`     // a note for people
+	Role     string   `json:"role,omitempty" doc:"a role no wider than the caller's; without it and grants, all that the caller holds"`
+	Grants   []string `json:"grants,omitempty" doc:"capabilities such as secret:read:stripe/*, in place of a role" schema:"maxItems=64"`
+	Workload string   `json:"workload,omitempty" doc:"name of the workload for which it stands, in place of a role"`
+	TTL      Duration `json:"ttl,omitempty" doc:"lifetime, 1s to 24h" schema:"default=1h"`
+	Name     string   `json:"name,omitempty" doc:"a note for people" schema:"maxLength=128"`
 }
 
 // Issued is a new token; its text is shown this once.
 type Issued struct {
-	Token        domain.Disclosure  `json:"token"`
-	Accessor     string             `json:"accessor"`
+	Token        domain.Disclosure  `json:"token" doc:"the token, shown this once"`
+	Accessor     string             `json:"accessor" doc:"names the token and opens nothing"`
 	Tenant       domain.TenantID    `json:"tenant"`
 	Role         domain.Role        `json:"role,omitempty"`
 	Capabilities []authz.Capability `json:"capabilities,omitempty"`
@@ -45,7 +45,8 @@ func issued(text domain.Secret, t token.Token) Issued {
 
 // TokenIssue issues a token no wider than its maker.
 var TokenIssue = Operation[TokenIssueIn, Issued]{
-	action: authz.TokenIssue,
+	action:  authz.TokenIssue,
+	creates: true,
 	ask: func(_ context.Context, _ *Service, in TokenIssueIn) (authz.Request, error) {
 		tenant, err := domain.ParseTenantID(in.Tenant)
 		if err != nil {
@@ -89,6 +90,7 @@ func (in TokenIssueIn) spec() (token.Spec, error) {
 		s.Layer.Role, err = domain.ParseTenantRole(in.Role)
 	case len(in.Grants) > 0:
 		s.Layer.Capabilities, err = authz.ParseCapabilities(in.Grants)
+		err = inField("grants", err)
 	}
 	if err != nil {
 		return token.Spec{}, err
@@ -172,7 +174,7 @@ func infoOf(t token.Token) TokenInfo {
 
 // TokenHeld names a token by its text, which proves that one holds it.
 type TokenHeld struct {
-	Token domain.Secret `json:"token"`
+	Token domain.Secret `json:"token" doc:"the token itself, which proves that one holds it"`
 }
 
 // askHeld finds the tenant of the token, in whose log the event belongs.
@@ -183,7 +185,9 @@ func askHeld(ctx context.Context, s *Service, in TokenHeld) (r authz.Request, er
 		return err
 	})
 	if errors.Is(err, token.ErrUnknown) {
-		return r, domain.Errorf(domain.NotFound, "the token is not valid: it may have expired or been revoked")
+		e := domain.Errorf(domain.NotFound, "the token is not valid: it may have expired or been revoked")
+		e.Err = err
+		return r, e
 	}
 	return r, err
 }
@@ -276,23 +280,28 @@ func askTenant(_ context.Context, _ *Service, in TenantRef) (authz.Request, erro
 	return authz.Request{Tenant: tenant}, err
 }
 
-// TokenListOut is a tenant's live tokens.
+// TokenListOut is a page of a tenant's live tokens; Next is the cursor of the one
+// after it.
 type TokenListOut struct {
 	Tokens []TokenInfo `json:"tokens"`
+	Next   string      `json:"next,omitempty"`
 }
 
-// TokenList lists live tokens; some roles see their own only.
-var TokenList = Operation[TenantRef, TokenListOut]{
+// TokenList lists live tokens by accessor; some roles see their own only.
+var TokenList = Operation[TenantPage, TokenListOut]{
 	action: authz.TokenList,
-	ask:    askTenant,
-	act: func(ctx context.Context, c *call, _ TenantRef) (TokenListOut, error) {
+	ask:    askTenantPage,
+	act: func(ctx context.Context, c *call, in TenantPage) (TokenListOut, error) {
 		out := TokenListOut{Tokens: []TokenInfo{}}
 		err := c.db.View(ctx, func(tx *store.Tx) error {
-			all, err := token.List(tx, c.permit.Tenant(), c.clock.Now())
-			for _, t := range all {
-				if !c.permit.Grant().OwnOnly() || ownerOf(t) == c.who.Subject.Principal.ID {
-					out.Tokens = append(out.Tokens, infoOf(t))
-				}
+			mine := func(t token.Token) bool {
+				return !c.permit.Grant().OwnOnly() || ownerOf(t) == c.who.Subject.Principal.ID
+			}
+			limit := in.size()
+			page, err := token.Page(tx, c.permit.Tenant(), c.clock.Now(), in.After, limit+1, mine)
+			page, out.Next = cut(page, limit, func(t token.Token) string { return t.Accessor })
+			for _, t := range page {
+				out.Tokens = append(out.Tokens, infoOf(t))
 			}
 			return err
 		})
@@ -303,14 +312,25 @@ var TokenList = Operation[TenantRef, TokenListOut]{
 
 // Login is a workload's role id and secret id.
 type Login struct {
-	RoleID   string        `json:"role_id"`
-	SecretID domain.Secret `json:"secret_id"`
-	TTL      Duration      `json:"ttl,omitempty"`
+	RoleID   string        `json:"role_id" doc:"the workload's role id, w_…"`
+	SecretID domain.Secret `json:"secret_id" doc:"one of its secret ids, cfs_…"`
+	TTL      Duration      `json:"ttl,omitempty" doc:"lifetime of the token, 1s to 24h; never longer than the workload's own bound"`
 }
 
 // WorkloadLogin gives a workload a token for its role id and secret id.
 var WorkloadLogin = Operation[Login, Issued]{
 	action: authz.WorkloadLogin,
+	prove: func(ctx context.Context, s *Service, who *Caller, in *Login) error {
+		who.Subject, who.Call.Auth = authz.Subject{Principal: domain.Principal{Kind: domain.Nobody, ID: "login"}}, "approle"
+		err := s.db.View(ctx, func(tx *store.Tx) error {
+			_, _, err := authn.AppRole(tx, in.RoleID, in.SecretID, s.clock.Now())
+			return err
+		})
+		if errors.Is(err, authn.ErrLogin) {
+			s.log.Unauthenticated(who.Call.Source, "workload login")
+		}
+		return err
+	},
 	ask: func(ctx context.Context, s *Service, in Login) (r authz.Request, err error) {
 		if _, err := domain.ParseTTL(time.Duration(in.TTL)); err != nil {
 			return r, err
@@ -320,9 +340,6 @@ var WorkloadLogin = Operation[Login, Issued]{
 			r = authz.Request{Tenant: w.Tenant, Resource: w.ID}
 			return err
 		})
-		if errors.Is(err, authn.ErrLogin) {
-			s.log.Unauthenticated("", "workload login")
-		}
 		return r, err
 	},
 	act: func(ctx context.Context, c *call, in Login) (out Issued, err error) {

@@ -15,25 +15,26 @@ import (
 // WorkloadCreateIn describes a workload and its first secret id.
 type WorkloadCreateIn struct {
 	Tenant       string   `path:"tenant" json:"-"`
-	Name         string   `json:"name"`
-	Grants       []string `json:"grants"`
-	TokenTTL     Duration `json:"token_ttl,omitempty"`      // of its tokens; 1 h if zero
-	SecretIDTTL  Duration `json:"secret_id_ttl,omitempty"`  // 30 days if zero
-	SecretIDUses int      `json:"secret_id_uses,omitempty"` // any number if zero
+	Name         string   `json:"name" doc:"unique in the tenant: 1 to 64 of a-z, 0-9 and . _ - between them" schema:"maxLength=64"`
+	Grants       []string `json:"grants" doc:"capabilities such as secret:read:stripe/* or sql:analyst, none wider than the caller's" schema:"minItems=1,maxItems=64"`
+	TokenTTL     Duration `json:"token_ttl,omitempty" doc:"lifetime of its tokens, 1s to 24h" schema:"default=1h"`
+	SecretIDTTL  Duration `json:"secret_id_ttl,omitempty" doc:"lifetime of the first secret id, up to 2160h" schema:"default=720h"`
+	SecretIDUses int      `json:"secret_id_uses,omitempty" doc:"logins with the first secret id; any number if 0" schema:"minimum=0,maximum=1000000,default=0"`
 }
 
 // Credentials are what a workload logs in with; the secret id is shown this once.
 type Credentials struct {
 	Workload string            `json:"workload"`
 	RoleID   string            `json:"role_id"`
-	SecretID domain.Disclosure `json:"secret_id"`
+	SecretID domain.Disclosure `json:"secret_id" doc:"the secret id, shown this once"`
 	Accessor string            `json:"secret_id_accessor"`
 	Expires  time.Time         `json:"secret_id_expires"`
 }
 
 // WorkloadCreate makes a workload no wider than its maker.
 var WorkloadCreate = Operation[WorkloadCreateIn, Credentials]{
-	action: authz.WorkloadCreate,
+	action:  authz.WorkloadCreate,
+	creates: true,
 	ask: func(_ context.Context, _ *Service, in WorkloadCreateIn) (authz.Request, error) {
 		_, err := in.workload()
 		if err != nil {
@@ -74,10 +75,10 @@ func (in WorkloadCreateIn) workload() (w directory.Workload, err error) {
 		return w, err
 	}
 	if w.Capabilities, err = authz.ParseCapabilities(in.Grants); err != nil {
-		return w, err
+		return w, inField("grants", err)
 	}
 	w.TokenTTL, err = domain.ParseTTL(time.Duration(in.TokenTTL))
-	return w, err
+	return w, inField("token_ttl", err)
 }
 
 func (in WorkloadCreateIn) secretID() directory.SecretIDSpec {
@@ -96,8 +97,8 @@ func (c *call) newSecretID(tx *store.Tx, w directory.Workload, spec directory.Se
 type WorkloadRef struct {
 	Tenant string   `path:"tenant" json:"-"`
 	Name   string   `path:"name" json:"-"`
-	TTL    Duration `json:"ttl,omitempty"`
-	Uses   int      `json:"uses,omitempty"`
+	TTL    Duration `json:"ttl,omitempty" doc:"lifetime of the secret id, up to 2160h" schema:"default=720h"`
+	Uses   int      `json:"uses,omitempty" doc:"logins with it; any number if 0" schema:"minimum=0,maximum=1000000,default=0"`
 }
 
 // askWorkload reads the input; whether the workload exists is said by act.
@@ -109,8 +110,11 @@ func askWorkload(_ context.Context, _ *Service, in WorkloadRef) (authz.Request, 
 	if _, err := domain.ParseName("name", in.Name); err != nil {
 		return authz.Request{}, err
 	}
-	if err := (directory.SecretIDSpec{TTL: time.Duration(in.TTL), Uses: in.Uses}).Check(); err != nil {
-		return authz.Request{}, err
+	if err := (directory.SecretIDSpec{TTL: time.Duration(in.TTL)}).Check(); err != nil {
+		return authz.Request{}, inField("ttl", err)
+	}
+	if err := (directory.SecretIDSpec{Uses: in.Uses}).Check(); err != nil {
+		return authz.Request{}, inField("uses", err)
 	}
 	return authz.Request{Tenant: tenant, Resource: in.Name}, nil
 }
@@ -136,9 +140,10 @@ func (c *call) workload(tx *store.Tx, name string) (directory.Workload, error) {
 
 // WorkloadSecretID issues a further secret id.
 var WorkloadSecretID = Operation[WorkloadRef, Credentials]{
-	action: authz.WorkloadSecretID,
-	ask:    askWorkload,
-	owner:  ownerOfWorkload,
+	action:  authz.WorkloadSecretID,
+	creates: true,
+	ask:     askWorkload,
+	owner:   ownerOfWorkload,
 	act: func(ctx context.Context, c *call, in WorkloadRef) (out Credentials, err error) {
 		err = c.change(ctx, func(tx *store.Tx) error {
 			w, err := c.workload(tx, in.Name)
@@ -168,23 +173,27 @@ type WorkloadInfo struct {
 	Created      time.Time          `json:"created"`
 }
 
-// WorkloadListOut is a tenant's workloads.
+// WorkloadListOut is a page of a tenant's workloads; Next is the cursor of the one
+// after it.
 type WorkloadListOut struct {
 	Workloads []WorkloadInfo `json:"workloads"`
+	Next      string         `json:"next,omitempty"`
 }
 
-// WorkloadList lists workloads; some roles see their own only.
-var WorkloadList = Operation[TenantRef, WorkloadListOut]{
+// WorkloadList lists workloads by role id; some roles see their own only.
+var WorkloadList = Operation[TenantPage, WorkloadListOut]{
 	action: authz.WorkloadList,
-	ask:    askTenant,
-	act: func(ctx context.Context, c *call, _ TenantRef) (WorkloadListOut, error) {
+	ask:    askTenantPage,
+	act: func(ctx context.Context, c *call, in TenantPage) (WorkloadListOut, error) {
 		out := WorkloadListOut{Workloads: []WorkloadInfo{}}
 		err := c.db.View(ctx, func(tx *store.Tx) error {
-			all, err := directory.Workloads(tx, c.permit.Tenant())
-			for _, w := range all {
-				if c.permit.Grant().OwnOnly() && w.CreatedBy != c.who.Subject.Principal.ID {
-					continue
-				}
+			mine := func(w directory.Workload) bool {
+				return !c.permit.Grant().OwnOnly() || w.CreatedBy == c.who.Subject.Principal.ID
+			}
+			limit := in.size()
+			page, err := directory.WorkloadPage(tx, c.permit.Tenant(), in.After, limit+1, mine)
+			page, out.Next = cut(page, limit, func(w directory.Workload) string { return w.ID })
+			for _, w := range page {
 				out.Workloads = append(out.Workloads, WorkloadInfo{
 					Name: w.Name, RoleID: w.ID, Capabilities: w.Capabilities,
 					TokenTTL: Duration(w.TokenTTL), CreatedBy: w.CreatedBy, Created: w.Created,

@@ -2,10 +2,10 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"strconv"
 	"strings"
@@ -90,44 +90,66 @@ func setField(v reflect.Value, name, text string) error {
 // decodeBody reads the JSON object of requests that have one.
 func decodeBody[In any](c *fiber.Ctx, in *In) error {
 	if len(c.Request().Header.Peek(fiber.HeaderContentEncoding)) > 0 {
-		return domain.Errorf(domain.Invalid, "compressed requests are not read").WithHint("send the body as it is")
+		return domain.Fieldf(fiber.HeaderContentEncoding, "compressed requests are not read").WithHint("send the body as it is")
 	}
 	body := c.Body()
 	if len(body) == 0 {
 		return nil
 	}
 	if c.Method() == fiber.MethodGet || c.Method() == fiber.MethodDelete {
-		return domain.Errorf(domain.Invalid, "a %s request has no body", c.Method())
+		return domain.Fieldf(bodyField, "a %s request has none", c.Method())
 	}
-	if ct := string(c.Request().Header.ContentType()); ct != "" && !strings.HasPrefix(ct, fiber.MIMEApplicationJSON) {
-		return domain.Errorf(domain.Invalid, "the body is not application/json")
+	if err := checkType(string(c.Request().Header.ContentType())); err != nil {
+		return err
+	}
+	if err := checkJSON(body, reflect.TypeFor[In]()); err != nil {
+		return err
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(in); err != nil {
-		return bodyError(err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return domain.Errorf(domain.Invalid, "more follows the JSON object in the body")
+		return naming[In](body, bodyError(err))
 	}
 	return nil
 }
 
 // bodyError names the field without quoting what stood in it.
-func bodyError(err error) error {
+func bodyError(err error) *domain.Error {
 	if ours, ok := errors.AsType[*domain.Error](err); ok {
 		return ours
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return domain.Fieldf(wrong.Field, "wants a %s, not a %s", wantedType(wrong.Type), wrong.Value)
+		wanted := wantedType(wrong.Type)
+		got, value, _ := strings.Cut(wrong.Value, " ")
+		if value != "" && wanted == got {
+			return domain.Fieldf(cmp.Or(wrong.Field, bodyField), "wants a smaller number, or one without a fraction")
+		}
+		return domain.Fieldf(cmp.Or(wrong.Field, bodyField), "wants a %s, not a %s", wanted, got)
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		return domain.Fieldf(clip(strings.Trim(name, `"`)), "not a field of this request")
 	}
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return domain.Errorf(domain.Invalid, "the body is not JSON: at byte %d", syntax.Offset)
+		return domain.Fieldf(bodyField, "not JSON: at byte %d", syntax.Offset)
 	}
-	return domain.Errorf(domain.Invalid, "the body is not a JSON object of this request")
+	return domain.Fieldf(bodyField, "not a JSON object of this request")
+}
+
+// naming gives an error of a type that reads itself the member in which it
+// arose: such a type does not know.
+func naming[In any](body []byte, err *domain.Error) error {
+	var members map[string]json.RawMessage
+	if err.Field != "" || json.Unmarshal(body, &members) != nil {
+		return err
+	}
+	for name, value := range members {
+		b, _ := json.Marshal(map[string]json.RawMessage{name: value}) // it was JSON before
+		var in In
+		if again := json.Unmarshal(b, &in); again != nil && again.Error() == err.Error() {
+			return domain.Fieldf(clip(name), "%s", err.Msg).WithHint("%s", err.Hint)
+		}
+	}
+	return err
 }
 
 func wantedType(t reflect.Type) string {
@@ -147,8 +169,11 @@ func wantedType(t reflect.Type) string {
 	return "number"
 }
 
-// clip bounds a name that came from outside.
+// clip bounds a name that came from outside, and makes the empty one visible.
 func clip(s string) string {
+	if s == "" {
+		return `""`
+	}
 	if len(s) > 40 {
 		s = s[:40]
 	}

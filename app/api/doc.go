@@ -6,7 +6,12 @@
 // or, on the local socket, the peer's user; a request with a token is judged by
 // that token alone, wherever it came from.
 //
-// Errors are problem details (RFC 9457) with the members kind, hint and field.
-// Every answer about a tenant carries the receipt of its audit event in the
-// header Coffer-Audit, as "<sequence>:<leaf hash>".
+// Errors are problem details (RFC 9457) with the members kind, hint, field and
+// request_id. Every answer about a tenant carries the receipt of its audit event
+// in the header Coffer-Audit, as "<sequence>:<leaf hash>".
+//
+// openapi.json describes every route. It is generated from the routes and the
+// types of their operations: the tags path, query and json say where a field
+// stands, doc says in a phrase what it is, schema its bounds. The generator and
+// what compares its work with the file are in the tests (make docs).
 package api

@@ -1,12 +1,15 @@
 package api
 
 import (
+	"encoding/json"
+
 	"github.com/gofiber/fiber/v2"
 
 	"coffer/app/actions"
 	"coffer/app/authz"
 	"coffer/app/domain"
 	"coffer/app/httpd"
+	"coffer/audit"
 )
 
 const (
@@ -17,16 +20,18 @@ const (
 	remove = fiber.MethodDelete
 )
 
-// Routes is the whole API.
-func (a *API) Routes() []httpd.Route {
+// routes is the table of the API.
+func (a *API) routes() []route {
 	const (
 		v1     = "/api/v1"
 		tenant = v1 + "/tenants/:tenant"
 		secret = tenant + "/secret"
 	)
-	return []httpd.Route{
-		{Method: get, Path: v1 + "/seal", Action: authz.SealStatus, Handle: a.sealStatus},
-		{Method: post, Path: v1 + "/seal/unseal", Action: authz.SealUnseal, Handle: a.unseal},
+	return []route{
+		bare[actions.Nothing, json.RawMessage](get, v1+"/openapi.json", "", a.openAPI),
+
+		bare[actions.Nothing, actions.SealState](get, v1+"/seal", authz.SealStatus, a.sealStatus),
+		bare[actions.UnsealIn, actions.SealState](post, v1+"/seal/unseal", authz.SealUnseal, a.unseal),
 		on(a, post, v1+"/seal/slots", actions.SealAdd),
 		on(a, remove, v1+"/seal/slots/:slot", actions.SealRemove),
 		on(a, post, v1+"/seal/rotate", actions.SealRotate),
@@ -39,9 +44,43 @@ func (a *API) Routes() []httpd.Route {
 		on(a, get, v1+"/audit", actions.AuditSystem),
 		on(a, post, v1+"/audit/verify", actions.AuditVerifySystem),
 
+		on(a, get, v1+"/alerts", actions.AlertList),
+		on(a, post, v1+"/alerts/:id/ack", actions.AlertAck),
+		on(a, get, v1+"/mine", actions.TenantMine),
+
 		on(a, post, v1+"/login/workload", actions.WorkloadLogin),
 		on(a, post, v1+"/token/lookup", actions.TokenLookup),
 		on(a, post, v1+"/token/revoke", actions.TokenDiscard),
+
+		on(a, post, v1+"/setup-link", actions.SetupLink),
+		on(a, post, v1+"/links/show", actions.LinkShow),
+		on(a, post, v1+"/links/accept", actions.LinkAccept),
+		on(a, post, v1+"/links/join", actions.InvitationJoin),
+
+		on(a, get, v1+"/sessions", actions.SessionList),
+		on(a, post, v1+"/sessions", actions.SignIn),
+		on(a, remove, v1+"/sessions", actions.SessionEndAll),
+		on(a, remove, v1+"/sessions/own", actions.SignOut),
+		on(a, remove, v1+"/sessions/:accessor", actions.SessionEnd),
+		on(a, post, v1+"/sessions/issue", actions.SessionIssue),
+		on(a, post, v1+"/sessions/passkey", actions.PasskeySignIn),
+		on(a, post, v1+"/sessions/passkey/begin", actions.PasskeySignInBegin),
+		on(a, post, v1+"/sessions/step-up", actions.StepUp),
+		on(a, post, v1+"/sessions/step-up/passkey", actions.PasskeyStepUp),
+		on(a, post, v1+"/sessions/step-up/passkey/begin", actions.PasskeyStepUpBegin),
+
+		on(a, get, v1+"/account", actions.Account),
+		on(a, post, v1+"/account/totp", actions.TOTPConfirm),
+		on(a, post, v1+"/account/totp/begin", actions.TOTPBegin),
+		on(a, post, v1+"/account/passkeys", actions.PasskeyAdd),
+		on(a, post, v1+"/account/passkeys/begin", actions.PasskeyAddBegin),
+		on(a, remove, v1+"/account/passkeys/:id", actions.PasskeyRemove),
+		on(a, post, v1+"/account/recovery-codes", actions.RecoveryCodesNew),
+		on(a, post, v1+"/account/password", actions.PasswordChange),
+
+		on(a, get, v1+"/people", actions.PersonList),
+		on(a, patch, v1+"/people/:name", actions.PersonRole),
+		on(a, post, v1+"/people/:name/recover", actions.PersonRecover),
 
 		on(a, get, v1+"/tenants", actions.TenantList),
 		on(a, post, v1+"/tenants", actions.TenantCreate),
@@ -50,11 +89,16 @@ func (a *API) Routes() []httpd.Route {
 		on(a, post, tenant+"/suspend", actions.TenantSuspend),
 		on(a, post, tenant+"/resume", actions.TenantResume),
 		on(a, post, tenant+"/break-glass", actions.BreakGlass),
+		on(a, get, tenant+"/alerts", actions.AlertTenant),
 
 		on(a, get, tenant+"/members", actions.MemberList),
 		on(a, post, tenant+"/members", actions.MemberAdd),
 		on(a, patch, tenant+"/members/:name", actions.MemberRole),
 		on(a, remove, tenant+"/members/:name", actions.MemberRemove),
+
+		on(a, get, tenant+"/invitations", actions.InvitationList),
+		on(a, post, tenant+"/invitations", actions.InvitationCreate),
+		on(a, remove, tenant+"/invitations/:id", actions.InvitationRevoke),
 
 		on(a, get, tenant+"/secrets", actions.SecretList),
 		on(a, get, secret, actions.SecretRead),
@@ -81,7 +125,9 @@ func (a *API) Routes() []httpd.Route {
 }
 
 // sealStatus is answered sealed or not, and not logged (see actions.Gate).
-func (a *API) sealStatus(c *fiber.Ctx) error { return c.JSON(a.gate.Status()) }
+func (a *API) sealStatus(c *fiber.Ctx) error {
+	return answer(c, a.gate.Status(), audit.Receipt{}, nil)
+}
 
 // unseal is for local users alone: whoever the socket let in.
 func (a *API) unseal(c *fiber.Ctx) error {

@@ -3,16 +3,21 @@ package api
 import (
 	"context"
 	"log/slog"
+	"reflect"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
 	"coffer/app/actions"
 	"coffer/app/authz"
+	"coffer/app/directory"
 	"coffer/app/domain"
 	"coffer/app/httpd"
 	"coffer/audit"
 )
+
+// CodeHeader carries a code of the second factor, for one request.
+const CodeHeader = "Coffer-Code"
 
 // API is the native API, a surface of httpd.
 type API struct {
@@ -26,10 +31,18 @@ func New(gate *actions.Gate, log *slog.Logger) *API { return &API{gate: gate, lo
 // Prefix begins every path of the API.
 func (a *API) Prefix() string { return "/api/" }
 
+// route is a route with what the document says of it.
+type route struct {
+	httpd.Route
+	in, out reflect.Type
+	also    domain.Action // the other action that the input can make of it
+	creates bool          // takes an idempotency key
+}
+
 // on makes a route from an operation. There is no other way to make one, but for
-// the two of the gate.
-func on[In, Out any](a *API, method, path string, op actions.Operation[In, Out]) httpd.Route {
-	return httpd.Route{Method: method, Path: path, Action: op.Action(), Handle: func(c *fiber.Ctx) error {
+// the two of the gate and the document.
+func on[In, Out any](a *API, method, path string, op actions.Operation[In, Out]) route {
+	return bare[In, Out](method, path, op.Action(), func(c *fiber.Ctx) error {
 		ctx, cancel := httpd.Context()
 		defer cancel()
 		service, err := a.gate.Service()
@@ -40,13 +53,40 @@ func on[In, Out any](a *API, method, path string, op actions.Operation[In, Out])
 		if err != nil {
 			return err
 		}
+		if who.Once, err = key(c); err != nil {
+			return err
+		}
 		var in In
 		if err := decode(c, &in); err != nil {
 			return err
 		}
 		out, receipt, err := op.Do(ctx, service, who, in)
 		return answer(c, out, receipt, err)
-	}}
+	}).takes(op.Also(), op.Creates())
+}
+
+// bare makes a route that is handled by hand.
+func bare[In, Out any](method, path string, action domain.Action, handle fiber.Handler) route {
+	return route{
+		Route: httpd.Route{Method: method, Path: path, Action: action, Handle: handle},
+		in:    reflect.TypeFor[In](), out: reflect.TypeFor[Out](),
+	}
+}
+
+func (r route) takes(also domain.Action, creates bool) route {
+	r.also, r.creates = also, creates
+	return r
+}
+
+// Routes is the whole API.
+func (a *API) Routes() []httpd.Route {
+	var out []httpd.Route
+	for _, r := range a.routes() {
+		guarded := r.Route
+		guarded.Handle = a.guarded(r)
+		out = append(out, guarded)
+	}
+	return out
 }
 
 func answer(c *fiber.Ctx, out any, receipt audit.Receipt, err error) error {
@@ -54,31 +94,41 @@ func answer(c *fiber.Ctx, out any, receipt audit.Receipt, err error) error {
 	if err != nil {
 		return err
 	}
+	httpd.RequestID(c)
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	return c.JSON(out)
 }
 
 // caller finds out who asks.
 func (a *API) caller(ctx context.Context, c *fiber.Ctx, service *actions.Service, action domain.Action) (actions.Caller, error) {
-	who := actions.Caller{Call: httpd.Call(c)}
+	who := actions.Caller{Call: httpd.Call(c), Code: domain.SecretString(c.Get(CodeHeader))}
+	info, _ := authz.Lookup(action)
 	var err error
 	uid, local := httpd.Peer(c)
 	header := c.Get(fiber.HeaderAuthorization)
 	text, bearer := strings.CutPrefix(header, "Bearer ")
 	switch {
-	case action == authz.WorkloadLogin:
-		who.Subject, who.Call.Auth = authz.Subject{Principal: domain.Principal{Kind: domain.Nobody, ID: "login"}}, "approle"
+	case info.Stranger: // what is in the request itself proves something, or nothing does
+		who.Subject = authz.Subject{Principal: domain.Principal{Kind: domain.Nobody, ID: "stranger"}}
 	case bearer:
 		who.Call.Auth = "token"
+		if strings.HasPrefix(text, directory.SessionPrefix) {
+			who.Call.Auth = "session"
+		}
 		who.Subject, err = service.Bearer(ctx, domain.SecretString(text), who.Call.Source)
 	case header != "":
+		service.Stranger(who.Call.Source, "no bearer token")
 		err = domain.Errorf(domain.Unauthentic, "the Authorization header is not a bearer token").
-			WithHint("send: Authorization: Bearer cft_…")
+			WithHint("send: Authorization: Bearer cft_…, or cfu_… of a session")
 	case local:
 		who.Call.Auth = "socket"
 		who.Subject, err = service.Socket(ctx, uid)
 	default:
+		service.Stranger(who.Call.Source, "no token")
 		err = domain.Errorf(domain.Unauthentic, "no token was presented").WithHint("send: Authorization: Bearer cft_…")
+	}
+	if err == nil && !info.Stranger {
+		httpd.Vouch(c)
 	}
 	return who, err
 }
@@ -89,14 +139,5 @@ func (a *API) Fail(c *fiber.Ctx, err error) error {
 	if p.Ours() {
 		httpd.LogFailure(a.log, c, err)
 	}
-	if p.Status == fiber.StatusUnauthorized {
-		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")
-	}
-	c.Set(fiber.HeaderCacheControl, "no-store")
-	c.Status(p.Status)
-	if err := c.JSON(p); err != nil {
-		return err
-	}
-	c.Set(fiber.HeaderContentType, "application/problem+json")
-	return nil
+	return p.Answer(c)
 }

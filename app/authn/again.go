@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"coffer/app/authz"
+	"coffer/app/directory"
 	"coffer/app/domain"
 	"coffer/app/store"
 	"coffer/vault/token"
@@ -11,7 +12,7 @@ import (
 
 // Again gives a subject that this package gave before as it is now, in the one
 // tenant: without a membership that ended, with the role of today. A token that
-// ended is ErrUnknown of vault/token. A subject that is neither a person nor a
+// ended is ErrUnknown of vault/token, a session that ended ErrSession. A subject that is neither a person nor a
 // token's stays as it is.
 func Again(tx *store.Tx, s authz.Subject, tenant domain.TenantID, now time.Time) (authz.Subject, error) {
 	switch {
@@ -24,6 +25,20 @@ func Again(tx *store.Tx, s authz.Subject, tenant domain.TenantID, now time.Time)
 			return authz.Subject{}, err
 		}
 		return SubjectOf(tx, t, now)
+	case s.Session != "":
+		session, found, err := directory.SessionByAccessor(tx, s.Principal.ID, s.Session, now)
+		if err != nil {
+			return authz.Subject{}, err
+		}
+		if !found {
+			return authz.Subject{}, ErrSession
+		}
+		if s, err = SessionSubject(tx, session); err != nil || tenant == "" {
+			return s, err
+		}
+		layers, err := personIn(tx, tenant, s.Principal.ID, now)
+		s.Tenants = map[domain.TenantID][]authz.Layer{tenant: layers}
+		return s, err
 	case s.Principal.Kind == domain.Person:
 		layers, err := personIn(tx, tenant, s.Principal.ID, now)
 		s.Tenants = map[domain.TenantID][]authz.Layer{tenant: layers}

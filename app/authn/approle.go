@@ -12,7 +12,7 @@ import (
 
 // ErrLogin is the answer to every login that fails: an unknown role id and a
 // wrong, expired or used-up secret id look the same.
-var ErrLogin = domain.Errorf(domain.Unauthentic, "the role id and secret id do not belong together, or have ended").
+var ErrLogin = domain.BadCredential("the role id and secret id do not belong together, or have ended").
 	WithHint("ask whoever manages the workload for another: coffer workload secret-id NAME")
 
 // maxRoleID bounds in bytes what is looked up as a role id; real ones have 28.

@@ -27,6 +27,14 @@ type Info struct {
 	Roles    []domain.Role // roles that may
 	Own      []domain.Role // roles that may for what is their own
 	Cap      capClass      // capability class that lets a workload do it
+
+	// What the action asks of how the caller proved who it is; see Prove.
+	Stranger bool // no credential is needed: the input itself proves something
+	Person   bool // for a person oneself, by session or at the socket; a token does not do
+	Socket   bool // at the local socket alone
+	StepUp   bool // with a session, the second factor must have been proven lately
+	Always   bool // with StepUp: at the local socket too, once the person has a second factor
+	Limited  bool // also with a session of a person who has no second factor yet
 }
 
 // The actions. Names are stable: they stand in audit records.
@@ -46,11 +54,38 @@ const (
 	TenantSuspend domain.Action = "tenant.suspend"
 	TenantResume  domain.Action = "tenant.resume"
 	TenantDestroy domain.Action = "tenant.destroy"
+	TenantMine    domain.Action = "tenant.mine"
 	MemberAdd     domain.Action = "member.add"
 	MemberList    domain.Action = "member.list"
 	MemberRole    domain.Action = "member.role"
 	MemberRemove  domain.Action = "member.remove"
 	BreakGlass    domain.Action = "break-glass.open"
+
+	InvitationCreate domain.Action = "invitation.create"
+	InvitationList   domain.Action = "invitation.list"
+	InvitationRevoke domain.Action = "invitation.revoke"
+	InvitationJoin   domain.Action = "invitation.join"
+
+	SetupLink     domain.Action = "setup.link"
+	LinkShow      domain.Action = "link.show"
+	LinkAccept    domain.Action = "link.accept"
+	SessionCreate domain.Action = "session.create"
+	SessionIssue  domain.Action = "session.issue"
+	SessionStepUp domain.Action = "session.step-up"
+	SessionEndOwn domain.Action = "session.end-own"
+	SessionList   domain.Action = "session.list"
+	SessionEnd    domain.Action = "session.end"
+	SessionEndAll domain.Action = "session.end-all"
+
+	AccountShow          domain.Action = "account.show"
+	AccountTOTP          domain.Action = "account.totp"
+	AccountPasskey       domain.Action = "account.passkey"
+	AccountRecoveryCodes domain.Action = "account.recovery-codes"
+	AccountPassword      domain.Action = "account.password"
+
+	PersonList    domain.Action = "person.list"
+	PersonRole    domain.Action = "person.role"
+	PersonRecover domain.Action = "person.recover"
 
 	SecretPut      domain.Action = "secret.put"
 	SecretRead     domain.Action = "secret.read"
@@ -78,6 +113,10 @@ const (
 	AuditRead   domain.Action = "audit.read"
 	AuditVerify domain.Action = "audit.verify"
 	AuditSystem domain.Action = "audit.system"
+
+	AlertList   domain.Action = "alert.list"
+	AlertTenant domain.Action = "alert.tenant"
+	AlertAck    domain.Action = "alert.ack"
 )
 
 var (
@@ -95,10 +134,10 @@ var (
 var table = []Info{
 	{Action: SealStatus, Scope: Open, Meaning: "see whether the appliance is sealed and which slots open it"},
 	{Action: SealUnseal, Scope: Open, Meaning: "open the root key with a slot's secret", Resource: "slot"},
-	{Action: SealAdd, Scope: Appliance, Changes: true, Roles: operator, Meaning: "enrol another slot that opens the root key", Resource: "slot"},
-	{Action: SealRemove, Scope: Appliance, Changes: true, Roles: operator, Meaning: "remove a slot", Resource: "slot"},
-	{Action: SealRotate, Scope: Appliance, Changes: true, Roles: operator, Meaning: "replace the root key under all slots", Resource: "slot"},
-	{Action: SealRecovery, Scope: Appliance, Changes: true, Roles: operator, Meaning: "make, show once and confirm the recovery key", Resource: "slot"},
+	{Action: SealAdd, StepUp: true, Scope: Appliance, Changes: true, Roles: operator, Meaning: "enrol another slot that opens the root key", Resource: "slot"},
+	{Action: SealRemove, StepUp: true, Scope: Appliance, Changes: true, Roles: operator, Meaning: "remove a slot", Resource: "slot"},
+	{Action: SealRotate, StepUp: true, Scope: Appliance, Changes: true, Roles: operator, Meaning: "replace the root key under all slots", Resource: "slot"},
+	{Action: SealRecovery, StepUp: true, Scope: Appliance, Changes: true, Roles: operator, Meaning: "make, show once and confirm the recovery key", Resource: "slot"},
 	{Action: ActionList, Scope: Open, Meaning: "list the actions and who may do them"},
 	{Action: RoleList, Scope: Open, Meaning: "list the roles and what they may do"},
 	{Action: CheckStores, Scope: Appliance, Roles: operator, Meaning: "check every store on disk for damage"},
@@ -108,29 +147,56 @@ var table = []Info{
 	{Action: TenantShow, Scope: Tenant, Roles: append([]domain.Role{domain.Operator, domain.Auditor}, everyone...), Meaning: "show one tenant's state"},
 	{Action: TenantSuspend, Scope: Tenant, Changes: true, Roles: operator, Meaning: "close a tenant for everybody until it is resumed"},
 	{Action: TenantResume, Scope: Tenant, Changes: true, Roles: operator, Meaning: "open a suspended tenant again"},
-	{Action: TenantDestroy, Scope: Tenant, Changes: true, Roles: operator, Meaning: "destroy a tenant's keys, then its data; its log stays"},
+	{Action: TenantDestroy, StepUp: true, Always: true, Scope: Tenant, Changes: true, Roles: operator, Meaning: "destroy a tenant's keys, then its data; its log stays"},
+	{Action: TenantMine, Scope: Open, Meaning: "see the tenants in which one is a member, an operator or auditor all, with their ages and numbers"},
 
-	{Action: MemberAdd, Scope: Tenant, Changes: true, Roles: owner, Meaning: "make a person a member"},
+	{Action: MemberAdd, StepUp: true, Scope: Tenant, Changes: true, Roles: owner, Meaning: "make a person a member"},
 	{Action: MemberList, Scope: Tenant, Roles: owner, Meaning: "list the members"},
-	{Action: MemberRole, Scope: Tenant, Changes: true, Roles: owner, Meaning: "change a member's role"},
-	{Action: MemberRemove, Scope: Tenant, Changes: true, Roles: owner, Meaning: "remove a member"},
-	{Action: BreakGlass, Scope: Tenant, Changes: true, Roles: operator, Meaning: "become an owner for at most an hour, with a reason"},
+	{Action: MemberRole, StepUp: true, Scope: Tenant, Changes: true, Roles: owner, Meaning: "change a member's role"},
+	{Action: MemberRemove, StepUp: true, Scope: Tenant, Changes: true, Roles: owner, Meaning: "remove a member"},
+	{Action: BreakGlass, StepUp: true, Always: true, Scope: Tenant, Changes: true, Roles: operator, Meaning: "become an owner for at most an hour, with a reason"},
+
+	{Action: InvitationCreate, StepUp: true, Scope: Tenant, Changes: true, Roles: owner, Meaning: "make a link with which somebody becomes a member", Resource: "role"},
+	{Action: InvitationList, Scope: Tenant, Roles: owner, Meaning: "list the invitations that wait"},
+	{Action: InvitationRevoke, Scope: Tenant, Changes: true, Roles: owner, Meaning: "revoke an invitation", Resource: "invitation"},
+	{Action: InvitationJoin, Person: true, Scope: Open, Changes: true, Meaning: "take an invitation up as the person that one is", Resource: "invitation"},
+
+	{Action: SetupLink, StepUp: true, Scope: Appliance, Changes: true, Roles: operator, Meaning: "make a link with which somebody becomes an operator"},
+	{Action: LinkShow, Stranger: true, Scope: Open, Meaning: "see what a link that one holds is for", Resource: "link"},
+	{Action: LinkAccept, Stranger: true, Scope: Open, Changes: true, Meaning: "take a link up: make an account, or recover one's own", Resource: "link"},
+	{Action: SessionCreate, Stranger: true, Scope: Open, Changes: true, Meaning: "sign in"},
+	{Action: SessionIssue, Person: true, Socket: true, Scope: Open, Changes: true, Meaning: "begin a session without a password, at the local socket alone"},
+	{Action: SessionStepUp, Person: true, Scope: Open, Changes: true, Meaning: "prove the second factor again, for what asks for it"},
+	{Action: SessionEndOwn, Person: true, Limited: true, Scope: Open, Changes: true, Meaning: "sign out", Resource: "session"},
+	{Action: SessionList, Person: true, Scope: Open, Meaning: "list one's own sessions"},
+	{Action: SessionEnd, Person: true, Scope: Open, Changes: true, Meaning: "end one of one's own sessions", Resource: "session"},
+	{Action: SessionEndAll, Person: true, Scope: Open, Changes: true, Meaning: "end all of one's own sessions"},
+
+	{Action: AccountShow, Person: true, Limited: true, Scope: Open, Meaning: "see one's own account"},
+	{Action: AccountTOTP, Person: true, StepUp: true, Always: true, Limited: true, Scope: Open, Changes: true, Meaning: "set up an app that shows codes, in place of the one before"},
+	{Action: AccountPasskey, Person: true, StepUp: true, Always: true, Limited: true, Scope: Open, Changes: true, Meaning: "add or remove a passkey", Resource: "passkey"},
+	{Action: AccountRecoveryCodes, Person: true, StepUp: true, Always: true, Scope: Open, Changes: true, Meaning: "make new recovery codes in place of those before"},
+	{Action: AccountPassword, Person: true, StepUp: true, Always: true, Scope: Open, Changes: true, Meaning: "change one's own password"},
+
+	{Action: PersonList, Scope: Appliance, Roles: []domain.Role{domain.Operator, domain.Auditor}, Meaning: "list the people, what they are on the appliance and how they sign in"},
+	{Action: PersonRole, StepUp: true, Scope: Appliance, Changes: true, Roles: operator, Meaning: "give or take a person's roles on the whole appliance", Resource: "person"},
+	{Action: PersonRecover, Socket: true, Scope: Appliance, Changes: true, Roles: operator, Meaning: "take password, second factors and sessions from a person, and make a link for new ones; at the local socket alone"},
 
 	{Action: SecretPut, Scope: Tenant, Changes: true, Roles: owner, Cap: capSecretWrite, Meaning: "write a new version of a secret", Resource: "secret"},
-	{Action: SecretRead, Scope: Tenant, Roles: owner, Cap: capSecretRead, Meaning: "read a secret's value", Resource: "secret"},
+	{Action: SecretRead, StepUp: true, Scope: Tenant, Roles: owner, Cap: capSecretRead, Meaning: "read a secret's value", Resource: "secret"},
 	{Action: SecretList, Scope: Tenant, Roles: listers, Cap: capSecretList, Meaning: "list the paths and ages of secrets, no values", Resource: "prefix"},
 	{Action: SecretVersions, Scope: Tenant, Roles: listers, Cap: capSecretList, Meaning: "list a secret's versions, no values", Resource: "secret"},
 	{Action: SecretDelete, Scope: Tenant, Changes: true, Roles: owner, Cap: capSecretWrite, Meaning: "delete a version so that it can be brought back", Resource: "secret"},
 	{Action: SecretUndelete, Scope: Tenant, Changes: true, Roles: owner, Cap: capSecretWrite, Meaning: "bring a deleted version back", Resource: "secret"},
-	{Action: SecretDestroy, Scope: Tenant, Changes: true, Roles: owner, Meaning: "destroy versions for good", Resource: "secret"},
+	{Action: SecretDestroy, StepUp: true, Scope: Tenant, Changes: true, Roles: owner, Meaning: "destroy versions for good", Resource: "secret"},
 
-	{Action: WorkloadCreate, Scope: Tenant, Changes: true, Roles: managers, Own: selves, Meaning: "create a workload with granted capabilities", Resource: "workload"},
+	{Action: WorkloadCreate, StepUp: true, Scope: Tenant, Changes: true, Roles: managers, Own: selves, Meaning: "create a workload with granted capabilities", Resource: "workload"},
 	{Action: WorkloadList, Scope: Tenant, Roles: managers, Own: selves, Meaning: "list the workloads"},
-	{Action: WorkloadSecretID, Scope: Tenant, Changes: true, Roles: managers, Own: selves, Meaning: "issue another secret id for a workload", Resource: "workload"},
+	{Action: WorkloadSecretID, StepUp: true, Scope: Tenant, Changes: true, Roles: managers, Own: selves, Meaning: "issue another secret id for a workload", Resource: "workload"},
 	{Action: WorkloadRemove, Scope: Tenant, Changes: true, Roles: managers, Own: selves, Meaning: "remove a workload, its secret ids and its tokens", Resource: "workload"},
-	{Action: WorkloadLogin, Scope: Open, Changes: true, Meaning: "log in with role id and secret id for a token", Resource: "workload"},
+	{Action: WorkloadLogin, Stranger: true, Scope: Open, Changes: true, Meaning: "log in with role id and secret id for a token", Resource: "workload"},
 
-	{Action: TokenIssue, Scope: Tenant, Changes: true, Roles: managers, Own: append(slices.Clone(selves), domain.ClientAuditor), Meaning: "issue a token no wider than oneself", Resource: "token"},
+	{Action: TokenIssue, StepUp: true, Scope: Tenant, Changes: true, Roles: managers, Own: append(slices.Clone(selves), domain.ClientAuditor), Meaning: "issue a token no wider than oneself", Resource: "token"},
 	{Action: TokenLookup, Scope: Open, Meaning: "look up a token that one holds", Resource: "token"},
 	{Action: TokenList, Scope: Tenant, Roles: managers, Own: append(slices.Clone(selves), domain.ClientAuditor), Meaning: "list live tokens by accessor"},
 	{Action: TokenRevoke, Scope: Tenant, Changes: true, Roles: managers, Own: append(slices.Clone(selves), domain.ClientAuditor), Meaning: "revoke a token at once and for good", Resource: "token"},
@@ -142,6 +208,10 @@ var table = []Info{
 	{Action: AuditRead, Scope: Tenant, Roles: auditors, Own: operator, Meaning: "read the tenant's log"},
 	{Action: AuditVerify, Scope: Tenant, Roles: auditors, Meaning: "verify the tenant's log from its first record"},
 	{Action: AuditSystem, Scope: Appliance, Roles: []domain.Role{domain.Operator, domain.Auditor}, Meaning: "read and verify the appliance's own log"},
+
+	{Action: AlertList, Scope: Appliance, Roles: []domain.Role{domain.Operator, domain.Auditor}, Meaning: "list what somebody should look at on the appliance and in its tenants"},
+	{Action: AlertTenant, Scope: Tenant, Roles: append([]domain.Role{domain.Operator}, auditors...), Meaning: "list what somebody should look at in one tenant"},
+	{Action: AlertAck, Scope: Appliance, Changes: true, Roles: operator, Meaning: "say that an alert was looked at", Resource: "alert"},
 }
 
 var byAction = func() map[domain.Action]Info {

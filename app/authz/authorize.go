@@ -1,8 +1,10 @@
 package authz
 
 import (
+	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"coffer/app/domain"
 )
@@ -23,7 +25,17 @@ type Subject struct {
 	Tenants   map[domain.TenantID][]Layer // layers per tenant; absent or empty: nothing there
 	Home      domain.TenantID             // the only tenant of a token or workload, "" for a person at the socket
 	Token     string                      // accessor of the presenting token, "" if none
+	Session   string                      // accessor of the presenting session, "" if none
+	Fresh     time.Time                   // until when the last proof of the second factor counts, with a session
+	Limited   bool                        // a session of a person who has no second factor yet
 }
+
+// Credential is the accessor of the token or session that was presented, "" at
+// the socket.
+func (s Subject) Credential() string { return cmp.Or(s.Token, s.Session) }
+
+// AtSocket says whether it is a person whom the local socket's peer proved.
+func (s Subject) AtSocket() bool { return s.Principal.Kind == domain.Person && s.Credential() == "" }
 
 // Request is what is asked for. Fields that an action does not have stay zero.
 type Request struct {
@@ -31,6 +43,7 @@ type Request struct {
 	Tenant   domain.TenantID // as parsed; it need not exist
 	Resource string          // path, prefix, name: see Info.Resource
 	OwnedBy  string          // principal that owns the resource, for Info.Own
+	Lets     bool            // it makes credentials besides, and asks for the proof that those do
 }
 
 // Grant says that one subject may do one action on one resource. The zero
@@ -63,8 +76,8 @@ func (g Grant) Resource() string { return g.g.request.Resource }
 // Role names, for the audit record, the role or "capabilities" that allowed it.
 func (g Grant) Role() string { return g.g.role }
 
-// Token is the accessor of the token that was presented, "" if none.
-func (g Grant) Token() string { return g.g.subject.Token }
+// Token is the accessor of the token or session that was presented, "" if none.
+func (g Grant) Token() string { return g.g.subject.Credential() }
 
 // Changes says whether the action is a change, which needs a durable intent.
 func (g Grant) Changes() bool { return g.g.changes }
@@ -105,6 +118,12 @@ func Authorize(s Subject, r Request) (Grant, error) {
 	info, known := byAction[r.Action]
 	if !known || s.Principal.Kind == "" {
 		return deny(s, r, false, "")
+	}
+	switch {
+	case info.Person && (s.Principal.Kind != domain.Person || s.Token != ""):
+		return deny(s, r, false, "sign in as a person: a token does not do")
+	case info.Socket && !s.AtSocket():
+		return deny(s, r, false, "only at the local socket of the machine")
 	}
 	switch info.Scope {
 	case Open:

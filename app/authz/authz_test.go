@@ -50,6 +50,11 @@ func TestRoles(t *testing.T) {
 		authz.TenantCreate: "operator", authz.TenantList: "auditor operator", authz.CheckStores: "operator",
 		authz.SealAdd: "operator", authz.SealRemove: "operator", authz.SealRotate: "operator", authz.SealRecovery: "operator",
 		authz.AuditSystem: "auditor operator",
+		authz.AlertList:   "auditor operator", authz.AlertAck: "operator",
+		authz.AlertTenant: "owner admin client-auditor auditor operator",
+
+		authz.InvitationCreate: "owner", authz.InvitationList: "owner", authz.InvitationRevoke: "owner",
+		authz.SetupLink: "operator", authz.PersonList: "auditor operator", authz.PersonRole: "operator", authz.PersonRecover: "operator",
 	}
 	for _, info := range authz.Actions() {
 		if info.Scope == authz.Open {

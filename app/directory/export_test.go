@@ -13,6 +13,16 @@ func Recode(bucket string, b []byte) ([]byte, error) {
 		return recode[Workload](b)
 	case bucketSecretIDs:
 		return recode[SecretID](b)
+	case bucketAccounts:
+		return recode[Account](b)
+	case bucketPasskeys:
+		return recode[Passkey](b)
+	case bucketSessions:
+		return recode[Session](b)
+	case bucketLinks:
+		return recode[Link](b)
+	case bucketDevices:
+		return recode[Device](b)
 	}
 	return recode[string](b)
 }

@@ -1,8 +1,10 @@
 package directory
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"coffer/app/domain"
@@ -85,6 +87,34 @@ func AddPerson(tx *store.Tx, name string, uid *uint32, now time.Time) (Person, e
 	return p, put(tx, bucketPeople, []byte(p.ID), p)
 }
 
+// RenamePerson gives a person another name.
+func RenamePerson(tx *store.Tx, p Person, name string) (Person, error) {
+	if p.Name == name {
+		return p, nil
+	}
+	if _, taken, err := PersonByName(tx, name); err != nil || taken {
+		if taken {
+			err = domain.Errorf(domain.Conflict, "there is a person %q already", name)
+		}
+		return p, err
+	}
+	p.Name = name
+	return p, put(tx, bucketPeople, []byte(p.ID), p)
+}
+
+// People lists everybody, by name.
+func People(tx *store.Tx) ([]Person, error) {
+	all, err := scan[Person](tx, bucketPeople, nil)
+	slices.SortFunc(all, func(a, b Person) int { return strings.Compare(a.Name, b.Name) })
+	return all, err
+}
+
+// MembershipsOf lists the live memberships of a person, by tenant.
+func MembershipsOf(tx *store.Tx, person string, now time.Time) ([]Member, error) {
+	all, err := scan[Member](tx, bucketMembers, nil)
+	return slices.DeleteFunc(all, func(m Member) bool { return m.Person != person || !m.Live(now) }), err
+}
+
 // Membership finds a person's live role in a tenant.
 func Membership(tx *store.Tx, tenant domain.TenantID, person string, now time.Time) (Member, bool, error) {
 	m, found, err := load[Member](tx, bucketMembers, within(tenant, person))
@@ -98,6 +128,22 @@ func Membership(tx *store.Tx, tenant domain.TenantID, person string, now time.Ti
 func Members(tx *store.Tx, tenant domain.TenantID, now time.Time) ([]Member, error) {
 	all, err := scan[Member](tx, bucketMembers, within(tenant, ""))
 	return slices.DeleteFunc(all, func(m Member) bool { return !m.Live(now) }), err
+}
+
+// BreakGlasses lists the memberships that operators opened by breaking the glass
+// and that hold, in one tenant or, for "", in all, by tenant.
+func BreakGlasses(tx *store.Tx, tenant domain.TenantID, now time.Time) (out []Member, err error) {
+	err = tx.Scan(bucketMembers, tenantPrefix(tenant), nil, func(_, value []byte) error {
+		if !bytes.Contains(value, []byte(`"expires":`)) { // nearly all: they need not be decoded
+			return nil
+		}
+		m, err := decode[Member](value)
+		if err == nil && m.Expires != nil && m.Live(now) {
+			out = append(out, m)
+		}
+		return err
+	})
+	return out, err
 }
 
 // SetMember makes a person a member or changes the role, but never takes the

@@ -15,6 +15,14 @@ const (
 	bucketWorkloads = "workloads"  // tenant NUL workload id → Workload
 	bucketRoleIDs   = "role-ids"   // workload id → tenant
 	bucketSecretIDs = "secret-ids" // tenant NUL workload id NUL accessor → SecretID
+
+	bucketAccounts     = "accounts"      // person id → Account
+	bucketPasskeys     = "passkeys"      // person id NUL passkey id → Passkey
+	bucketSessions     = "sessions"      // person id NUL accessor → Session
+	bucketSessionTexts = "session-texts" // SHA-256 of the text → person id, a blank, accessor
+	bucketLinks        = "links"         // tenant or nothing, NUL, link id → Link
+	bucketLinkTexts    = "link-texts"    // SHA-256 of the text → tenant or nothing, a blank, link id
+	bucketDevices      = "devices"       // person id NUL SHA-256 of the text in hexadecimal → Device
 )
 
 // recordVersion is the version of every record of this package. See FORMAT.md.

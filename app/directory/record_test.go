@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,26 +19,40 @@ import (
 	"coffer/app/store/storetest"
 )
 
-// line is one of testdata/v1/rows.jsonl: a row of the control store. Kept for
-// ever.
+// line is one of testdata/v1/*.jsonl: a row of the control store. Kept for ever.
 type line struct {
 	Bucket string          `json:"bucket"`
-	Key    string          `json:"key"` // NUL is written as |
+	Key    string          `json:"key"` // NUL is written as |, the hash of a text as %link or %session
 	JSON   json.RawMessage `json:"json"`
 }
 
 func vectors(tb testing.TB) (all []line) {
 	tb.Helper()
-	f, err := os.Open("testdata/v1/rows.jsonl")
-	must(tb, err)
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		var l line
-		must(tb, json.Unmarshal(lines.Bytes(), &l))
-		l.Key = string(bytes.ReplaceAll([]byte(l.Key), []byte("|"), []byte{0}))
-		all = append(all, l)
+	for _, name := range []string{"rows", "people"} {
+		f, err := os.Open("testdata/v1/" + name + ".jsonl")
+		must(tb, err)
+		defer f.Close()
+		for lines := bufio.NewScanner(f); lines.Scan(); {
+			var l line
+			must(tb, json.Unmarshal(lines.Bytes(), &l))
+			l.Key = keyOf(l.Key)
+			all = append(all, l)
+		}
 	}
 	return all
+}
+
+// as is a text of 52 times a, the random part of every text in the vectors.
+const as = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+func keyOf(s string) string {
+	for name, text := range map[string]string{"%session": "cfu_" + as, "%link": "cfi_" + as} {
+		if s == name {
+			sum := sha256.Sum256([]byte(text))
+			return string(sum[:])
+		}
+	}
+	return string(bytes.ReplaceAll([]byte(s), []byte("|"), []byte{0}))
 }
 
 // TestVectors puts the rows into a store and finds everybody through the front
@@ -53,7 +68,7 @@ func TestVectors(t *testing.T) {
 		must(t, err)
 		seen[l.Bucket] = true
 	}
-	if len(seen) != 6 {
+	if len(seen) != 13 {
 		t.Errorf("rows of %v only", seen)
 	}
 	capability, err := authz.ParseCapability("secret:read:stripe/*")
@@ -100,6 +115,44 @@ func TestVectors(t *testing.T) {
 	}))
 }
 
+// TestPeopleVectors finds what the rows of people say, through the front door.
+func TestPeopleVectors(t *testing.T) {
+	db := storetest.New(t, t.TempDir())
+	for _, l := range vectors(t) {
+		_, err := db.Update(t.Context(), func(tx *store.Tx) error { return tx.Put(l.Bucket, []byte(l.Key), l.JSON) })
+		must(t, err)
+	}
+	must(t, db.View(t.Context(), func(tx *store.Tx) error {
+		a, err := directory.FindAccount(tx, "p_anna")
+		if !a.HasRole(domain.Operator) || string(a.TOTP.Secret.Reveal()) != "12345678901234567890" || a.TOTP.Step != 37037036 || len(a.Recovery) != 1 {
+			t.Errorf("%+v, %v", a, err)
+		}
+		if ops, err := directory.Operators(tx); len(ops) != 1 || ops[0] != "p_anna" || err != nil {
+			t.Error(ops, err)
+		}
+		s, found, err := directory.FindSession(tx, domain.SecretString("cfu_"+as), start)
+		if !found || s.Accessor != "us_1" || s.Idle != 30*time.Minute || err != nil {
+			t.Errorf("%+v, %v", s, err)
+		}
+		l, found, err := directory.FindLink(tx, domain.SecretString("cfi_"+as), start)
+		if !found || l.Kind != directory.SetupLink || err != nil {
+			t.Errorf("%+v, %v", l, err)
+		}
+		if known, err := directory.KnowsDevice(tx, "p_anna", domain.SecretString("cfd_"+as), start); !known || err != nil {
+			t.Error(known, err)
+		}
+		if known, err := directory.KnowsDevice(tx, "p_ben", domain.SecretString("cfd_"+as), start); known || err != nil {
+			t.Error(known, err)
+		}
+		keys, err := directory.Passkeys(tx, "p_anna")
+		want := []directory.Passkey{{ID: "pk_1", Name: "key", Credential: []byte{1, 2, 3}, PublicKey: []byte{4, 5, 6}, Count: 7, Flags: 5, Created: start}}
+		if diff := cmp.Diff(want, keys); diff != "" || err != nil {
+			t.Error(diff, err)
+		}
+		return nil
+	}))
+}
+
 // TestOtherForms: each record has one form; others are refused by whoever reads
 // them.
 func TestOtherForms(t *testing.T) {
@@ -138,6 +191,20 @@ func readOne(tx *store.Tx, l line) (err error) {
 		_, err = directory.Workloads(tx, "acme")
 	case "role-ids":
 		_, _, err = directory.TenantOfRole(tx, l.Key)
+	case "accounts":
+		_, err = directory.FindAccount(tx, l.Key)
+	case "passkeys":
+		_, err = directory.Passkeys(tx, "p_anna")
+	case "sessions":
+		_, err = directory.Sessions(tx, l.Key[:strings.IndexByte(l.Key, 0)], start)
+	case "session-texts":
+		_, _, err = directory.FindSession(tx, domain.SecretString("cfu_"+as), start)
+	case "links":
+		_, err = directory.Links(tx, domain.TenantID(l.Key[:strings.IndexByte(l.Key, 0)]), start)
+	case "link-texts":
+		_, _, err = directory.FindLink(tx, domain.SecretString("cfi_"+as), start)
+	case "devices":
+		_, err = directory.KnowsDevice(tx, "p_anna", domain.SecretString("cfd_"+as), start)
 	case "secret-ids":
 		_, _, err = directory.FindSecretID(tx, directory.Workload{Tenant: "acme", ID: "w_web"}, domain.Secret{}, start)
 	}
@@ -150,7 +217,7 @@ func FuzzRecord(f *testing.F) {
 	}
 	f.Add([]byte(`{"version":2}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, bucket := range []string{"people", "uids", "members", "workloads", "secret-ids"} {
+		for _, bucket := range []string{"people", "uids", "members", "workloads", "secret-ids", "accounts", "passkeys", "sessions", "links", "devices"} {
 			again, err := directory.Recode(bucket, b)
 			if err != nil {
 				if k := domain.KindOf(err); k != domain.Tampered && k != domain.Unavailable {

@@ -73,6 +73,23 @@ func Workloads(tx *store.Tx, tenant domain.TenantID) ([]Workload, error) {
 	return scan[Workload](tx, bucketWorkloads, within(tenant, ""))
 }
 
+// WorkloadPage lists the tenant's workloads that keep picks, by id, from the one
+// after the id `after` on, at most limit of them.
+func WorkloadPage(tx *store.Tx, tenant domain.TenantID, after string, limit int, keep func(Workload) bool) ([]Workload, error) {
+	var out []Workload
+	err := tx.Scan(bucketWorkloads, within(tenant, ""), within(tenant, after), func(_, value []byte) error {
+		w, err := decode[Workload](value)
+		if err != nil || !keep(w) {
+			return err
+		}
+		if out = append(out, w); len(out) >= limit {
+			return store.ErrStop
+		}
+		return nil
+	})
+	return out, err
+}
+
 // WorkloadByID finds a workload of a tenant.
 func WorkloadByID(tx *store.Tx, tenant domain.TenantID, id string) (Workload, bool, error) {
 	return load[Workload](tx, bucketWorkloads, within(tenant, id))
@@ -196,7 +213,8 @@ func liveSecretIDs(tx *store.Tx, w Workload, now time.Time) ([]SecretID, error) 
 	}), err
 }
 
-// RemoveTenant removes every member, workload and secret id of a tenant.
+// RemoveTenant removes every member, invitation, workload and secret id of a
+// tenant.
 func RemoveTenant(tx *store.Tx, tenant domain.TenantID) error {
 	workloads, err := Workloads(tx, tenant)
 	if err != nil {
@@ -206,6 +224,9 @@ func RemoveTenant(tx *store.Tx, tenant domain.TenantID) error {
 		if err := RemoveWorkload(tx, w); err != nil {
 			return err
 		}
+	}
+	if err := removeLinks(tx, tenant, func(Link) bool { return true }); err != nil {
+		return err
 	}
 	return removeUnder(tx, bucketMembers, within(tenant, ""))
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Kind says what a caller can do about an error. Surfaces translate kinds to
@@ -23,18 +24,31 @@ const (
 	Limit                   // a quota or bound is reached
 	Tampered                // bytes on disk do not authenticate: stop and investigate
 	Unauthentic             // no valid credential was presented
+	StepUp                  // prove the second factor again, then ask again
 )
 
 var kindNames = map[Kind]string{
 	Internal: "internal", Invalid: "invalid", Denied: "denied", NotFound: "not_found",
 	Conflict: "conflict", Sealed: "sealed", Unavailable: "unavailable", Limit: "limit",
-	Tampered: "tampered", Unauthentic: "unauthenticated",
+	Tampered: "tampered", Unauthentic: "unauthenticated", StepUp: "step_up",
+}
+
+// ErrCredential is under every error that says that a credential which was
+// presented does not hold: the one kind of failure that is counted against the
+// source it came from.
+var ErrCredential = errors.New("a credential does not hold")
+
+// BadCredential makes the error that says so.
+func BadCredential(format string, args ...any) *Error {
+	e := Errorf(Unauthentic, format, args...)
+	e.Err = ErrCredential
+	return e
 }
 
 // Kinds lists every kind, for tables that must be complete.
 func Kinds() []Kind {
 	out := make([]Kind, 0, len(kindNames))
-	for k := Internal; k <= Unauthentic; k++ {
+	for k := Internal; k <= StepUp; k++ {
 		out = append(out, k)
 	}
 	return out
@@ -66,6 +80,8 @@ type Error struct {
 	Hint  string // what to do about it, if anything can be done
 	Field string // the input field that is wrong, for Invalid
 	Err   error  // the cause, for the operator's log only
+
+	Retry time.Duration // after this long the same request may work; 0 if that is not known
 }
 
 // Errorf makes an error of a kind. A %w operand becomes the cause.
@@ -83,6 +99,13 @@ func Fieldf(field, format string, args ...any) *Error {
 func (e *Error) WithHint(format string, args ...any) *Error {
 	c := *e
 	c.Hint = fmt.Sprintf(format, args...)
+	return &c
+}
+
+// WithRetry returns a copy of e that says after how long to try again.
+func (e *Error) WithRetry(after time.Duration) *Error {
+	c := *e
+	c.Retry = after
 	return &c
 }
 

@@ -1,7 +1,11 @@
 package httpd
 
 import (
+	"cmp"
 	"errors"
+	"math"
+	"strconv"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -20,16 +24,27 @@ var statuses = map[domain.Kind]int{
 	domain.Limit:       fiber.StatusTooManyRequests,
 	domain.Tampered:    fiber.StatusInternalServerError,
 	domain.Unauthentic: fiber.StatusUnauthorized,
+	domain.StepUp:      fiber.StatusForbidden,
 }
+
+// StatusOf is the status code of a kind.
+func StatusOf(k domain.Kind) int { return statuses[k] }
 
 // Problem is an error as a caller is told it (RFC 9457).
 type Problem struct {
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Kind   string `json:"kind"`
-	Hint   string `json:"hint,omitempty"`
-	Field  string `json:"field,omitempty"`
+	Type      string `json:"type" doc:"urn:coffer:problem: and the kind"`
+	Title     string `json:"title" doc:"what happened, for a person"`
+	Status    int    `json:"status" doc:"the status code of the answer"`
+	Kind      string `json:"kind" doc:"what the caller can do about it; stable"`
+	Hint      string `json:"hint,omitempty" doc:"what to do about it, for a person"`
+	Field     string `json:"field,omitempty" doc:"the member, parameter or header that is wrong"`
+	RequestID string `json:"request_id,omitempty" doc:"under which the event and the operator's log have it"`
+
+	retry time.Duration
 }
+
+// problemType begins the type of every problem.
+const problemType = "urn:coffer:problem:"
 
 // Err turns a received problem back into the error that it was.
 func (p Problem) Err() *domain.Error {
@@ -39,17 +54,41 @@ func (p Problem) Err() *domain.Error {
 // ProblemOf is what a caller is told of an error. The words of one that is not
 // meant for callers stay in the operator's log.
 func ProblemOf(err error) Problem {
+	status := 0
 	if e, ok := errors.AsType[*fiber.Error](err); ok {
 		err = routeError(e)
+		if e.Code == fiber.StatusMethodNotAllowed || e.Code == fiber.StatusRequestEntityTooLarge {
+			status = e.Code // more exact than what the kind says
+		}
 	}
 	ours, ok := errors.AsType[*domain.Error](err)
 	if !ok || ours.Kind == domain.Internal {
-		return Problem{
-			Title: "something went wrong inside Coffer", Status: fiber.StatusInternalServerError,
-			Kind: domain.Internal.String(), Hint: "the server's log says what; look for the request id",
-		}
+		ours = domain.Errorf(domain.Internal, "something went wrong inside Coffer")
+		err = ours.WithHint("the server's log says what; look for the request id")
 	}
-	return Problem{Title: ours.Msg, Status: statuses[ours.Kind], Kind: ours.Kind.String(), Hint: domain.HintOf(err), Field: ours.Field}
+	return Problem{
+		Type: problemType + ours.Kind.String(), Title: ours.Msg, Status: cmp.Or(status, statuses[ours.Kind]),
+		Kind: ours.Kind.String(), Hint: domain.HintOf(err), Field: ours.Field, retry: ours.Retry,
+	}
+}
+
+// Answer sends the problem as application/problem+json, with when to try again
+// if that is known.
+func (p Problem) Answer(c *fiber.Ctx) error {
+	p.RequestID = RequestID(c)
+	if p.Status == fiber.StatusUnauthorized {
+		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")
+	}
+	if p.retry > 0 {
+		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(p.retry.Seconds()))))
+	}
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	c.Status(p.Status)
+	if err := c.JSON(p); err != nil {
+		return err
+	}
+	c.Set(fiber.HeaderContentType, "application/problem+json")
+	return nil
 }
 
 // Ours says whether the problem is a fault of Coffer or its machine, which the
@@ -62,12 +101,12 @@ func (p Problem) Ours() bool {
 func routeError(e *fiber.Error) error {
 	switch e.Code {
 	case fiber.StatusNotFound:
-		return domain.Errorf(domain.NotFound, "there is nothing at this path").WithHint("see /api/v1 in the documentation")
+		return domain.Errorf(domain.NotFound, "there is nothing at this path").WithHint("every path stands in /api/v1/openapi.json")
 	case fiber.StatusRequestTimeout:
 		return domain.Errorf(domain.Unavailable, "the request did not arrive in time, or Coffer is stopping; nothing was done").
 			WithHint("send it again")
 	case fiber.StatusMethodNotAllowed:
-		return domain.Errorf(domain.Invalid, "this path does not take that method")
+		return domain.Errorf(domain.Invalid, "this path does not take that method").WithHint("the header Allow lists those that it takes")
 	case fiber.StatusRequestEntityTooLarge:
 		return domain.Errorf(domain.Limit, "the request is larger than %d bytes", MaxBody)
 	}

@@ -37,9 +37,9 @@ type outcome struct {
 // fn runs on another goroutine, must not call Update, Check, Rekey or Close,
 // and should have no effects outside of tx: it runs once, but if the commit
 // fails nothing of it remains. ctx counts until fn begins, and between the
-// entries of a Scan in it; after that Update waits for the outcome. If the error is of Kind Unavailable or Tampered the
-// store may have stopped, and whether the change is durable is known when it
-// has been opened again.
+// entries of a Scan in it; after that Update waits for the outcome. After an
+// error of Kind Unavailable or Tampered the store may have stopped; that of a
+// change which may be durable all the same is an *UncertainError.
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) (Revision, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -136,7 +136,7 @@ func (s *Store) commitOn(h *handle, batch []*update) (Revision, error) {
 	txid := uint64(b.ID())
 	next.revision++
 	if err := h.write(b, next); err != nil {
-		return 0, s.fail(h.stopped(err))
+		return 0, &UncertainError{s.fail(h.stopped(err))}
 	}
 	h.state = next
 	if err := h.writeWitness(int(txid % 2)); err != nil {

@@ -267,10 +267,13 @@ func TestCommitErrorStopsStore(t *testing.T) {
 	}
 	put := func(tx *store.Tx) error { return tx.Put("b", []byte("k"), []byte("w")) }
 	_, err := s.Update(t.Context(), put)
-	if !errors.Is(err, kind(domain.Unavailable)) {
+	if _, uncertain := errors.AsType[*store.UncertainError](err); !errors.Is(err, kind(domain.Unavailable)) || !uncertain {
 		t.Errorf("first: %v", err)
 	}
 	_, err = s.Update(t.Context(), put)
+	if _, uncertain := errors.AsType[*store.UncertainError](err); uncertain {
+		t.Errorf("second, which was never tried: %v", err)
+	}
 	verr := s.View(t.Context(), func(*store.Tx) error { return nil })
 	s.Close()
 	for what, err := range map[string]error{"update": err, "view": verr, "watch": <-watched} {

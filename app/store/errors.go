@@ -17,6 +17,16 @@ var ErrClosed error = &domain.Error{
 	Hint: "the appliance is stopping; try again when it is up",
 }
 
+// UncertainError means that writing the commit failed: whether the change is on
+// disk is known when the store has been opened again. It ended with that.
+type UncertainError struct{ Err error }
+
+// Error is the error that ended the store.
+func (e *UncertainError) Error() string { return e.Err.Error() }
+
+// Unwrap gives that error.
+func (e *UncertainError) Unwrap() error { return e.Err }
+
 // ErrStop, returned from the function given to Scan, ends the scan without an
 // error.
 var ErrStop = errors.New("stop scanning")

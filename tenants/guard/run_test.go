@@ -71,7 +71,8 @@ func TestResultLimits(t *testing.T) {
 const endless = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n`
 
 func TestDeadline(t *testing.T) {
-	g := open(t, newFile(t), guard.Writer, guard.Limits{Deadline: 50 * time.Millisecond})
+	path := newFile(t)
+	g := open(t, path, guard.Writer, guard.Limits{Deadline: 50 * time.Millisecond})
 	_, err := run(g, endless)
 	if domain.KindOf(err) != domain.Limit || guard.Code(err) != "SQLITE_INTERRUPT" || domain.HintOf(err) == "" {
 		t.Errorf("%v", err)
@@ -80,9 +81,14 @@ func TestDeadline(t *testing.T) {
 	if domain.KindOf(err) != domain.Limit {
 		t.Errorf("%v", err)
 	}
-	if got := text(mustRun(t, g, `SELECT count(*) FROM people`)); got != "2" {
+	if g.InTransaction() {
+		t.Error("an interrupted write left a transaction open")
+	}
+	patient := open(t, path, guard.Writer, guard.Limits{Deadline: time.Hour})
+	if got := text(mustRun(t, patient, `SELECT count(*) FROM people`)); got != "2" {
 		t.Errorf("an interrupted write left %s rows", got)
 	}
+	mustRun(t, patient, `DELETE FROM visits WHERE id = 1`) // it left no lock either
 }
 
 func TestCallerGoesAway(t *testing.T) {
@@ -397,7 +403,7 @@ func TestLockedOut(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	mustRun(t, w1, `COMMIT`)
-	mustRun(t, w2, `DELETE FROM visits WHERE id = 1`)
+	mustRun(t, open(t, path, guard.Writer, guard.Limits{Deadline: time.Hour}), `DELETE FROM visits WHERE id = 1`)
 }
 
 func TestReentry(t *testing.T) {

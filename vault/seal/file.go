@@ -85,6 +85,7 @@ type SlotStatus struct {
 	Name    string        // chosen by whoever made it
 	Created time.Time     // whole seconds, UTC
 	Source  KeyfileSource // of a key file; empty for the other kinds
+	PCRs    []int         // the registers that a TPM slot is bound to; empty for none
 	Detail  string        // the kind's parameters in words
 	Warning string        // what must be said at every start, or empty
 }
@@ -103,7 +104,7 @@ func (s *slot) status() SlotStatus {
 	detail, warning := specs[s.Kind].describe(s.Params)
 	source, _ := keyfileSource(s)
 	return SlotStatus{
-		ID: s.ID, Kind: s.Kind, Name: s.Name, Created: s.Created, Source: source,
+		ID: s.ID, Kind: s.Kind, Name: s.Name, Created: s.Created, Source: source, PCRs: tpmPCRs(s),
 		Detail: detail, Warning: warning,
 	}
 }

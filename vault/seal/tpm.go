@@ -215,6 +215,18 @@ func parseTPM(raw json.RawMessage) (tpmParams, *sealedBlob, error) {
 	return p, blob, nil
 }
 
+// tpmPCRs are the registers that a slot is bound to, if its kind has any.
+func tpmPCRs(s *slot) []int {
+	if s.Kind != TPM {
+		return nil
+	}
+	p, _, err := parseTPM(s.Params)
+	if err != nil {
+		return nil
+	}
+	return p.PCRs
+}
+
 func checkTPM(raw json.RawMessage) error {
 	_, _, err := parseTPM(raw)
 	return err

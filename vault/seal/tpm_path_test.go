@@ -12,7 +12,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -172,12 +171,19 @@ func serve(tb testing.TB, f func(net.Conn)) string {
 // TestTPMDoesNotAnswer: whoever gave up is not kept waiting.
 func TestTPMDoesNotAnswer(t *testing.T) {
 	c := newTPMCase(t)
-	hung := serve(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-	device, _ := openPTY(t)
+	asked := make(chan struct{}, 1)
+	ignore := func(r io.Reader) {
+		_, _ = io.ReadFull(r, make([]byte, 1))
+		asked <- struct{}{}
+		_, _ = io.Copy(io.Discard, r)
+	}
+	hung := serve(t, func(c net.Conn) { ignore(c) })
+	device, master := openPTY(t)
+	go ignore(master) // until the test's end closes it
 	for _, path := range []string{hung, device} {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+		ctx, giveUp := context.WithCancel(context.Background())
+		go func() { <-asked; giveUp() }()
 		root, _, err := mustLoad(t, c.path).Unlock(ctx, mustTPM(t, path))
-		cancel()
 		wantError(t, err, domain.Unavailable, "did not answer in time")
 		if root.Len() != 0 {
 			t.Error("it opened")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -127,8 +128,8 @@ func TestTPMBlobChanged(t *testing.T) {
 
 func TestTPMBootStateChanged(t *testing.T) {
 	c := newTPMCase(t, seal.WithPCRs(7))
-	if d := mustLoad(t, c.path).Status()[0].Detail; d != "this machine's TPM, boot state PCR 7" {
-		t.Errorf("detail %q", d)
+	if s := mustLoad(t, c.path).Status()[0]; s.Detail != "this machine's TPM, boot state PCR 7" || !slices.Equal(s.PCRs, []int{7}) {
+		t.Errorf("detail %q, registers %v", s.Detail, s.PCRs)
 	}
 	// What is sealed to a register opens with a protector that names none.
 	opens(t, c.path, mustTPM(t, c.tpm.Path()), c.root)

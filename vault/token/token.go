@@ -86,7 +86,7 @@ func Issue(tx *store.Tx, s Spec, now time.Time) (domain.Secret, Token, error) {
 
 // ErrUnknown is the answer to every token that does not hold: malformed, never
 // issued, revoked and expired look the same.
-var ErrUnknown = domain.Errorf(domain.Unauthentic, "the token is not valid: it may have expired or been revoked").
+var ErrUnknown = domain.BadCredential("the token is not valid: it may have expired or been revoked").
 	WithHint("issue a new one with: coffer token issue")
 
 // Lookup finds a live token by its text.
@@ -119,7 +119,12 @@ func find(tx *store.Tx, hash []byte, now time.Time) (Token, error) {
 // each calls fn with every token, live or not, whose accessor's key has the
 // prefix, until fn returns store.ErrStop. key is the accessor's.
 func each(tx *store.Tx, prefix []byte, fn func(key []byte, t Token) error) error {
-	return tx.Scan(bucketAccessors, prefix, nil, func(key, hash []byte) error {
+	return eachAfter(tx, prefix, nil, fn)
+}
+
+// eachAfter is each from the accessor's key after `after` on.
+func eachAfter(tx *store.Tx, prefix, after []byte, fn func(key []byte, t Token) error) error {
+	return tx.Scan(bucketAccessors, prefix, after, func(key, hash []byte) error {
 		b, err := tx.Get(bucketTokens, hash)
 		if errors.Is(err, store.ErrNotFound) {
 			return domain.Errorf(domain.Tampered, "an accessor leads to no token").
@@ -158,6 +163,22 @@ func List(tx *store.Tx, tenant domain.TenantID, now time.Time) ([]Token, error) 
 	err := each(tx, accessorKey(tenant, ""), func(_ []byte, t Token) error {
 		if now.Before(t.Expires) {
 			out = append(out, t)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Page gives the tenant's live tokens that keep picks, in the order of their
+// accessors, from the one after the accessor `after` on, at most limit of them.
+func Page(tx *store.Tx, tenant domain.TenantID, now time.Time, after string, limit int, keep func(Token) bool) ([]Token, error) {
+	var out []Token
+	err := eachAfter(tx, accessorKey(tenant, ""), accessorKey(tenant, after), func(_ []byte, t Token) error {
+		if !now.Before(t.Expires) || !keep(t) {
+			return nil
+		}
+		if out = append(out, t); len(out) >= limit {
+			return store.ErrStop
 		}
 		return nil
 	})
