@@ -58,7 +58,7 @@ func startCoffer(flags ...string) (*coffer, error) {
 		return nil, errors.Join(err, c.process.Wait(), errors.New(c.errors.String()))
 	}
 	c.ca = filepath.Join(c.data, "ca.crt")
-	c.site = newSite(c.ready["url"], c.ca)
+	c.site = newSite(strings.TrimSuffix(c.ready["url"], "/"), c.ca)
 	c.local = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", c.ready["socket"])
 	}}}
@@ -150,7 +150,7 @@ func (c *coffer) cli(t testing.TB, args ...string) string {
 // curl runs the real curl, which trusts Coffer's authority.
 func (c *coffer) curl(t testing.TB, args ...string) string {
 	t.Helper()
-	cmd := exec.Command("curl", append([]string{"--silent", "--show-error", "--cacert", c.ca}, args...)...)
+	cmd := exec.Command("curl", append([]string{"--silent", "--show-error", "--max-time", "20", "--cacert", c.ca}, args...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("curl %s: %v\n%s", strings.Join(args, " "), err, out)

@@ -35,7 +35,7 @@ func TestConsole(t *testing.T) {
 	confirm := func(id string) {
 		p.open("/clients/acme/sql")
 		p.press("Write")
-		p.press("This statement may change something")
+		p.tick("This statement may change something")
 		p.fill("Type the client’s id", id)
 		p.runs(statement)
 	}

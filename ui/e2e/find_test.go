@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 )
 
@@ -40,7 +41,12 @@ func (p *tab) fill(pairs ...string) {
 	p.t.Helper()
 	for i := 0; i < len(pairs); i += 2 {
 		f := field(pairs[i])
-		if err := chromedp.Do(p.within(), chromedp.WaitVisible(f), chromedp.Clear(f), chromedp.SendKeys(f, pairs[i+1])); err != nil {
+		steps := []chromedp.Action[chromedp.Void]{
+			chromedp.WaitVisible(f), chromedp.Focus(f),
+			chromedp.Evaluate[chromedp.Void](`document.activeElement.select()`), // what is typed replaces what was there
+			call(input.InsertText, input.InsertTextParams{Text: pairs[i+1]}),
+		}
+		if err := chromedp.Do(p.within(), steps...); err != nil {
 			p.t.Fatalf("%s: filling the field %q: %v", p.path(), pairs[i], err)
 		}
 	}
@@ -51,6 +57,14 @@ func (p *tab) choose(label, option string) {
 	p.t.Helper()
 	if err := chromedp.Do(p.within(), chromedp.WaitVisible(field(label)), chromedp.SetValue(field(label), option)); err != nil {
 		p.t.Fatalf("%s: choosing %q in %q: %v", p.path(), option, label, err)
+	}
+}
+
+// tick clicks on a box, by its label.
+func (p *tab) tick(label string) {
+	p.t.Helper()
+	if err := chromedp.Do(p.within(), chromedp.Click(field(label), chromedp.NodeVisible)); err != nil {
+		p.t.Fatalf("%s: ticking %q: %v", p.path(), label, err)
 	}
 }
 

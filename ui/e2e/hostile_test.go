@@ -11,6 +11,7 @@ import (
 // hostile text, and puts such text where the address or a form is echoed.
 func TestHostileTextRunsNothing(t *testing.T) {
 	s := theSeeded(t)
+	must(t, s.hostile())
 	q := url.QueryEscape(hostile)
 	for _, path := range []string{
 		"/", "/?q=" + q, "/alerts", "/people", "/log", "/roles?role=" + q, "/login?next=" + q, "/nothing/" + url.PathEscape(hostile),
@@ -31,6 +32,7 @@ func TestHostileTextRunsNothing(t *testing.T) {
 // TestHostileResults shows hostile text as the result of something.
 func TestHostileResults(t *testing.T) {
 	s := theSeeded(t)
+	must(t, s.hostile())
 	p := s.as(t, "operator")
 	p.watcher.allow(400, 401, 403)
 	p.open("/clients/hostile/sql")

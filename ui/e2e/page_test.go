@@ -16,7 +16,7 @@ import (
 )
 
 // testTime is how long one test may drive its page.
-const testTime = time.Minute
+const testTime = 90 * time.Second
 
 // tab is one page in a profile of its own, watched for what must not happen.
 type tab struct {
@@ -60,6 +60,10 @@ func (s *site) tabAt(t testing.TB, origin string) *tab {
 		cancelTime()
 		cancel()
 	})
+	// The page lives as long as the context of its first step.
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("opening a page: %v", err)
+	}
 	p.do(
 		call(runtime.AddBinding, runtime.AddBindingParams{Name: violationBinding}),
 		call(page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: reportViolations}),
@@ -90,7 +94,7 @@ func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 // value is what an expression in the page gives.
 func value[T any](p *tab, expression string) T {
 	p.t.Helper()
-	v, err := chromedp.Run(p.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	v, err := chromedp.Run(p.within(), chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	if err != nil {
 		p.t.Fatalf("evaluating %.200s: %v", expression, err)
 	}
@@ -102,9 +106,6 @@ func (p *tab) open(path string) {
 	p.t.Helper()
 	p.do(chromedp.Navigate(p.origin + path))
 }
-
-// back goes back in the history.
-var back = chromedp.NavigateBack()
 
 // click clicks on what a CSS selector finds, when it can be seen.
 func (p *tab) click(selector string) {
@@ -130,10 +131,15 @@ func (p *tab) text(selector string) string {
 	return strings.TrimSpace(s)
 }
 
-// path is where the page is.
+// path is where the page is, "?" if it cannot say.
 func (p *tab) path() string {
-	p.t.Helper()
-	return value[string](p, `location.pathname + location.search`)
+	ctx, cancel := context.WithTimeout(p.ctx, time.Second)
+	defer cancel()
+	path, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location.pathname + location.search`))
+	if err != nil {
+		return "?"
+	}
+	return path
 }
 
 // sees waits until the page shows a text.
@@ -191,7 +197,9 @@ func (p *tab) withoutScripts(off bool) {
 // show keeps a picture of a page that a test failed on, and logs what it says.
 func (p *tab) show() {
 	var where, said string
-	if err := chromedp.Do(p.ctx, chromedp.Func(func(ctx context.Context, t *chromedp.Target) (err error) {
+	ctx, cancel := context.WithTimeout(p.ctx, 2*time.Second)
+	defer cancel()
+	if err := chromedp.Do(ctx, chromedp.Func(func(ctx context.Context, t *chromedp.Target) (err error) {
 		if where, err = chromedp.Location()(ctx, t); err == nil {
 			said, err = chromedp.Evaluate[string](`document.body.innerText`)(ctx, t)
 		}

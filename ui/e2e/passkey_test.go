@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/chromedp/cdproto/webauthn"
@@ -41,11 +40,10 @@ func (p *tab) refusesPasskeys() string {
 // still there, under a name whose certificate the browser trusts.
 func TestPasskeys(t *testing.T) {
 	s := theSeeded(t)
-	origin := strings.Replace(s.origin, "127.0.0.1", byName, 1)
 	var link linked
 	must(t, s.socket("", "POST", "/tenants/acme/invitations", object{"role": "viewer", "note": "passkeys"}, &link))
 
-	p := s.tabAt(t, origin)
+	p := s.tab(t)
 	p.withPasskeys()
 	p.open("/join#" + link.Token)
 	p.until(`document.querySelector("[data-testid=accept]")`)
@@ -68,7 +66,7 @@ func TestPasskeys(t *testing.T) {
 
 // TestPasskeysAreNotOfferedAtAnAddress looks where browsers make none.
 func TestPasskeysAreNotOfferedAtAnAddress(t *testing.T) {
-	c := freshCoffer(t)
+	c := freshCoffer(t, "--name", "127.0.0.1")
 	p := c.tab(t)
 	p.open("/login")
 	p.hasNot("data-passkey")

@@ -13,16 +13,19 @@ import (
 // would set a global, which the tests look for.
 const hostile = `<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>"'` + "`" + `{{.}}<b>`
 
-// seeded is a Coffer that most tests share: two clients with everything in them,
-// one without anything, and a person for every role.
+// seeded is a Coffer that most tests share: a client with everything in it, one
+// without anything, a foreign one, and a person for every role.
 type seeded struct {
 	*coffer
 	operator *person            // the one of the socket: owner of acme too
-	people   map[string]*person // by role in acme; "auditor" of the appliance; "foreign" owns other
+	people   map[string]*person // by role in acme; "auditor" of the appliance; "foreign" owns nordwind
+	hostile  func() error       // makes a client that is full of hostile text, once
 }
 
-// roles are the roles that a person has in a client.
-var roles = []domain.Role{domain.Owner, domain.Admin, domain.Analyst, domain.Viewer, domain.ClientAuditor}
+// members are the people of acme by role.
+var members = map[domain.Role]string{
+	domain.Owner: "anna", domain.Admin: "ben", domain.Analyst: "chris", domain.Viewer: "dora", domain.ClientAuditor: "erik",
+}
 
 var seededOnce = sync.OnceValues(func() (*seeded, error) {
 	c, err := startCoffer("--name", byName)
@@ -31,7 +34,8 @@ var seededOnce = sync.OnceValues(func() (*seeded, error) {
 	}
 	atEnd(func() { _ = c.stop() })
 	s := &seeded{coffer: c, people: map[string]*person{}}
-	for _, step := range []func() error{s.seedOperator, s.seedClients, s.seedPeople, s.seedAcme, s.seedHostile} {
+	s.hostile = sync.OnceValue(s.seedHostile)
+	for _, step := range []func() error{s.seedOperator, s.seedClients, s.seedPeople, s.seedAcme} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("seeding: %w\n%s", err, c.errors.String())
 		}
@@ -81,7 +85,7 @@ func (c *coffer) enrol(link linked, name string) (*person, error) {
 	var app struct {
 		Secret string `json:"secret"`
 	}
-	if err := c.socket(h.Session, "POST", "/account/totp", nil, &app); err != nil {
+	if err := c.socket(h.Session, "POST", "/account/totp/begin", nil, &app); err != nil {
 		return nil, err
 	}
 	h.Secret = app.Secret
@@ -92,7 +96,7 @@ func (c *coffer) enrol(link linked, name string) (*person, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = c.socket(h.Session, "POST", "/account/totp/confirm", object{"code": code}, &codes)
+	err = c.socket(h.Session, "POST", "/account/totp", object{"code": code}, &codes)
 	h.Codes = codes.Codes
 	return h, err
 }
@@ -105,7 +109,7 @@ func (s *seeded) seedOperator() error {
 }
 
 func (s *seeded) seedClients() error {
-	for id, name := range map[string]string{"acme": "Acme GmbH", "other": "Other AG", "empty": "Empty Ltd", "hostile": hostile} {
+	for id, name := range map[string]string{"acme": "Acme GmbH", "nordwind": "Nordwind Logistik AG", "empty": "Studio Lindner"} {
 		if err := s.socket("", "POST", "/tenants", object{"id": id, "name": name}, nil); err != nil {
 			return err
 		}
@@ -114,30 +118,37 @@ func (s *seeded) seedClients() error {
 }
 
 func (s *seeded) seedPeople() error {
-	join := func(tenant, role, name string) (*person, error) {
-		var l linked
-		if err := s.socket("", "POST", "/tenants/"+tenant+"/invitations", object{"role": role, "note": name}, &l); err != nil {
-			return nil, err
-		}
-		return s.enrol(l, name)
-	}
 	var err error
-	for _, role := range roles {
-		if s.people[string(role)], err = join("acme", string(role), "the-"+string(role)); err != nil {
+	for role, name := range members {
+		if s.people[string(role)], err = s.invite("acme", role, name); err != nil {
 			return err
 		}
 	}
-	if s.people["foreign"], err = join("other", "owner", "foreign"); err != nil {
+	if s.people["foreign"], err = s.invite("nordwind", domain.Owner, "omar"); err != nil {
 		return err
 	}
+	if s.people["auditor"], err = s.anotherOperator("petra"); err != nil {
+		return err
+	}
+	return s.socket(s.operator.Session, "PATCH", "/people/petra", object{"roles": []string{"auditor"}}, nil)
+}
+
+// invite makes somebody a member of a client, by a link.
+func (s *seeded) invite(tenant string, role domain.Role, name string) (*person, error) {
+	var l linked
+	if err := s.socket("", "POST", "/tenants/"+tenant+"/invitations", object{"role": role, "note": name}, &l); err != nil {
+		return nil, err
+	}
+	return s.enrol(l, name)
+}
+
+// anotherOperator makes a further operator, by a link.
+func (s *seeded) anotherOperator(name string) (*person, error) {
 	var l linked
 	if err := s.socket("", "POST", "/setup-link", object{}, &l); err != nil {
-		return err
+		return nil, err
 	}
-	if s.people["auditor"], err = s.enrol(l, "the-auditor"); err != nil {
-		return err
-	}
-	return s.socket("", "PATCH", "/people/the-auditor", object{"roles": []string{"auditor"}}, nil)
+	return s.enrol(l, name)
 }
 
 // seedAcme gives a client something of everything.
@@ -163,11 +174,29 @@ func (s *seeded) seedAcme() error {
 			return err
 		}
 	}
-	return s.socket("", "PUT", "/tenants/acme/secret?path=stripe/live", object{"data": object{"key": "sk_live_seeded_2"}}, nil)
+	if err := s.socket("", "PUT", "/tenants/acme/secret?path=stripe/live", object{"data": object{"key": "sk_live_seeded_2"}}, nil); err != nil {
+		return err
+	}
+	var l linked // the token of a program, which reads a secret with it and is refused another
+	if err := s.socket("", "POST", "/tenants/acme/tokens", object{"name": "web shop", "workload": "web"}, &l); err != nil {
+		return err
+	}
+	_ = s.socket(l.Token, "GET", "/tenants/acme/secret?path=mail/smtp", nil, nil)
+	return s.socket(l.Token, "GET", "/tenants/acme/secret?path=stripe/live", nil, nil)
 }
 
 // seedHostile puts hostile text wherever somebody can put text.
 func (s *seeded) seedHostile() error {
+	if err := s.socket("", "POST", "/tenants", object{"id": "hostile", "name": hostile}, nil); err != nil {
+		return err
+	}
+	mallory, err := s.anotherOperator("mallory") // no member, who breaks the glass for a reason that others read
+	if err != nil {
+		return err
+	}
+	if err := s.socket(mallory.Session, "POST", "/tenants/hostile/break-glass", object{"reason": hostile, "ttl": "15m"}, nil); err != nil {
+		return err
+	}
 	steps := []struct {
 		path string
 		body object
@@ -176,7 +205,6 @@ func (s *seeded) seedHostile() error {
 		{"/invitations", object{"role": "viewer", "note": hostile}},
 		{"/sql", object{"sql": "CREATE TABLE t(" + `"` + strings.ReplaceAll(hostile, `"`, `""`) + `" TEXT)`}},
 		{"/sql", object{"sql": "INSERT INTO t VALUES ('" + strings.ReplaceAll(hostile, "'", "''") + "')"}},
-		{"/break-glass", object{"reason": hostile, "ttl": "15m"}},
 	}
 	for _, step := range steps {
 		if err := s.socket("", "POST", "/tenants/hostile"+step.path, step.body, nil); err != nil {
