@@ -20,14 +20,20 @@ type finding struct {
 	Nodes            []struct{ HTML, FailureSummary string }
 }
 
-// runAxe looks at the page as it stands.
-const runAxe = `axe.run(document, {resultTypes: ["violations"]}).then((r) => r.violations.map((v) => ({
+// runAxe looks at the page as it stands, with all rules or with those that the
+// colours can break.
+const (
+	runAxe     = `axe.run(document, {resultTypes: ["violations"]})` + axeFindings
+	runColours = `axe.run(document, {resultTypes: ["violations"], runOnly: ["color-contrast", "link-in-text-block"]})` + axeFindings
+)
+
+const axeFindings = `.then((r) => r.violations.map((v) => ({
 	id: v.id, impact: v.impact, help: v.help,
 	nodes: v.nodes.slice(0, 4).map((n) => ({html: n.html, failureSummary: n.failureSummary})),
 })))`
 
 // audit is what axe finds that is serious or critical.
-func (p *tab) audit() (out []finding) {
+func (p *tab) audit(run string) (out []finding) {
 	p.t.Helper()
 	code, err := axe()
 	if err != nil {
@@ -36,7 +42,7 @@ func (p *tab) audit() (out []finding) {
 	if !value[bool](p, `typeof axe === "object"`) {
 		p.do(chromedp.Evaluate[chromedp.Void](string(code)))
 	}
-	for _, f := range value[[]finding](p, runAxe) {
+	for _, f := range value[[]finding](p, run) {
 		if f.Impact == "serious" || f.Impact == "critical" {
 			out = append(out, f)
 		}
@@ -45,9 +51,9 @@ func (p *tab) audit() (out []finding) {
 }
 
 // accessible fails the test with each of those findings.
-func (p *tab) accessible() {
+func (p *tab) accessible(run string) {
 	p.t.Helper()
-	for _, f := range p.audit() {
+	for _, f := range p.audit(run) {
 		var where strings.Builder
 		for _, n := range f.Nodes {
 			where.WriteString("\n\t" + n.HTML + "\n\t" + strings.ReplaceAll(n.FailureSummary, "\n", "\n\t"))

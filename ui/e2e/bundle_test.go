@@ -19,7 +19,7 @@ func TestHtmxUnderStrictPolicy(t *testing.T) {
 	if value[bool](p, `"scriptRan" in window`) {
 		t.Error("a script in a swapped fragment ran")
 	}
-	p.accessible()
+	p.accessible(runAxe)
 }
 
 // TestHostileFragmentRunsNothing swaps what an attacker would write. The policy
@@ -49,7 +49,7 @@ func TestEditorUnderStrictPolicy(t *testing.T) {
 	for _, s := range []scheme{light, dark} {
 		p.look(s, 1280)
 		p.until(`window.editor?.dark === ` + map[scheme]string{light: "false", dark: "true"}[s])
-		p.accessible()
+		p.accessible(runAxe)
 		if got := value[bool](p, `document.querySelector("#editor").shadowRoot.adoptedStyleSheets.length > 0 &&
 			!document.querySelector("style")`); !got {
 			t.Error("the editor's styles are not in its shadow root")
@@ -88,7 +88,7 @@ func TestWatcherSeesWhatMustNotBe(t *testing.T) {
 	p := openTestPage(t, "/broken.html")
 	p.sees("Broken")
 	p.until(`document.readyState === "complete"`)
-	found := p.audit()
+	found := p.audit(runAxe)
 	said := strings.Join(p.watcher.take(), "\n")
 	for _, want := range []string{
 		"policy violated: style-src-elem blocked inline", "policy violated: script-src-elem blocked inline",

@@ -24,6 +24,12 @@ func TestConsole(t *testing.T) {
 		t.Errorf("count is %q", got)
 	}
 
+	p.open("/clients/acme/sql")
+	p.runs("")
+	if len(p.texts("[data-testid=problem]")) != 1 {
+		t.Error("nobody says that the statement is missing")
+	}
+
 	const statement = "INSERT INTO orders(customer, amount) VALUES ('by console', 1)"
 	p.open("/clients/acme/sql")
 	p.runs(statement)

@@ -43,7 +43,7 @@ func (p *tab) fill(pairs ...string) {
 		f := field(pairs[i])
 		steps := []chromedp.Action[chromedp.Void]{
 			chromedp.WaitVisible(f), chromedp.Focus(f),
-			chromedp.Evaluate[chromedp.Void](`document.activeElement.select()`), // what is typed replaces what was there
+			chromedp.Evaluate[chromedp.Void](`document.activeElement.select?.()`), // what is typed replaces what was there
 			call(input.InsertText, input.InsertTextParams{Text: pairs[i+1]}),
 		}
 		if err := chromedp.Do(p.within(), steps...); err != nil {

@@ -12,6 +12,8 @@ import (
 func TestHostileTextRunsNothing(t *testing.T) {
 	s := theSeeded(t)
 	must(t, s.hostile())
+	p := s.as(t, "operator")
+	p.watcher.allow(400, 403, 404)
 	q := url.QueryEscape(hostile)
 	for _, path := range []string{
 		"/", "/?q=" + q, "/alerts", "/people", "/log", "/roles?role=" + q, "/login?next=" + q, "/nothing/" + url.PathEscape(hostile),
@@ -20,12 +22,8 @@ func TestHostileTextRunsNothing(t *testing.T) {
 		"/clients/hostile/audit", "/clients/hostile/audit?resource=" + q + "&action=" + q + "&actor=" + q + "&from=" + q,
 		"/clients/" + url.PathEscape(hostile), "/clients/hostile/audit?after=" + q,
 	} {
-		t.Run(path, func(t *testing.T) {
-			p := s.as(t, "operator")
-			p.watcher.allow(400, 403, 404)
-			p.open(path)
-			p.harmless()
-		})
+		p.open(path)
+		p.harmless()
 	}
 }
 

@@ -90,11 +90,10 @@ func (p *tab) walks() {
 // width, the keyboard.
 func (p *tab) sound() {
 	p.t.Helper()
-	for _, s := range []scheme{light, dark} {
-		p.look(s, 1280)
-		p.accessible()
-	}
+	p.look(dark, 1280)
+	p.accessible(runColours)
 	p.look(light, 1280)
+	p.accessible(runAxe)
 	p.fits()
 	p.walks()
 	if got := value[int](p, `document.querySelectorAll("h1").length`); got != 1 {

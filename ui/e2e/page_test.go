@@ -16,7 +16,7 @@ import (
 )
 
 // testTime is how long one test may drive its page.
-const testTime = 90 * time.Second
+const testTime = 3 * time.Minute
 
 // tab is one page in a profile of its own, watched for what must not happen.
 type tab struct {
@@ -74,7 +74,7 @@ func (s *site) tabAt(t testing.TB, origin string) *tab {
 
 // stepTime is how long one step may take, so that a test that waits for what does
 // not come says what that was.
-const stepTime = 10 * time.Second
+const stepTime = 30 * time.Second
 
 // within is the page for one step.
 func (p *tab) within() context.Context {

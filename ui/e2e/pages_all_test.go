@@ -33,6 +33,7 @@ var sights = []sight{
 	{"", "operator", "/log", nil, "log"},
 	{"seal", "operator", "/seal", nil, "Seal and recovery"},
 	{"", "owner", "/account", nil, "Where you are signed in"},
+	{"recovery-key", "operator", "/seal", func(p *tab) { p.leave("Show a new recovery key") }, "Type two groups back"},
 	{"", "owner", "/account/second-factor", nil, "second factor"},
 	{"client", "owner", "/clients/acme", nil, "Connect"},
 	{"", "operator", "/clients/acme", nil, "Operate"},
@@ -42,10 +43,13 @@ var sights = []sight{
 	{"", "owner", "/clients/acme/secrets/new", nil, "Keys and values"},
 	{"", "owner", "/clients/acme/secret?path=stripe/live", nil, "Versions"},
 	{"", "owner", "/clients/acme/tokens", nil, "nightly export"},
+	{"", "owner", "/clients/acme/tokens", issuesToken, "A new token"},
 	{"", "operator", "/clients/empty/tokens", nil, "No token is live"},
 	{"", "owner", "/clients/acme/workloads", nil, "nightly-export"},
+	{"", "owner", "/clients/acme/workloads", addsWorkload, "can log in"},
 	{"", "operator", "/clients/empty/workloads", nil, "No workload yet"},
 	{"", "owner", "/clients/acme/people", nil, "the bookkeeper"},
+	{"", "owner", "/clients/acme/people", invites, "A link for the new"},
 	{"console", "owner", "/clients/acme/sql", func(p *tab) { p.runs("SELECT * FROM orders ORDER BY amount DESC") }, "Kowalski"},
 	{"", "analyst", "/clients/acme/sql", nil, "not write"},
 	{"timeline", "owner", "/clients/acme/audit", nil, "Verify now"},
@@ -85,6 +89,24 @@ func addsClient(p *tab) {
 	p.do(chromedp.SendKeys(chromedp.CSS("[name=workload]"), "web"))
 	p.tick("read secrets like")
 	p.leave("Add the client")
+}
+
+func issuesToken(p *tab) {
+	p.press("Issue a token")
+	p.fill("What it is for", "looking at the page")
+	p.leave("Issue")
+}
+
+func addsWorkload(p *tab) {
+	p.press("Add a workload")
+	p.fill("Name", "looked-at")
+	p.tick("read data with SQL")
+	p.leave("Add")
+}
+
+func invites(p *tab) {
+	p.press("Invite by link")
+	p.leave("Make the link")
 }
 
 // runs writes a statement into the console's editor and runs it.

@@ -30,7 +30,11 @@ func (p *tab) take(name string, s scheme, width int64) {
 	}
 	p.look(s, width)
 	p.do(chromedp.Evaluate[chromedp.Void](`document.activeElement?.blur(); window.scrollTo(0, 0)`))
-	png, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(100))
+	if width > narrow {
+		// As high as the page, so that what stays in place while one scrolls ends with it.
+		p.do(chromedp.EmulateViewport(width, max(900, value[int64](p, `document.documentElement.scrollHeight`))))
+	}
+	png, err := chromedp.Run(p.within(), chromedp.CaptureScreenshot())
 	if err == nil {
 		err = os.WriteFile(filepath.Join(*screens, name+".png"), png, 0o644)
 	}
