@@ -70,6 +70,14 @@ soak: deps ## the crash test with 2,000 kills, and long fuzzing
 	COFFER_CRASH_ROUNDS=2000 go test -run 'NothingAck|CreateIsAll|CopyWhile' -timeout 2h ./app
 	packaging/fuzz.sh 5m
 
+.PHONY: e2e
+e2e: deps ## drive the pages in Chromium (E2E=NAME for one test)
+	go test -count=1 -timeout 9m $(if $(E2E),-run '$(E2E)') ./ui/e2e
+
+.PHONY: screens
+screens: deps ## write the pictures of docs/screens again
+	go test -count=1 -timeout 9m -run 'TestEveryPage' ./ui/e2e -screens $(CURDIR)/docs/screens
+
 .PHONY: assets
 assets: ## write the committed bundles of ui/assets/dist again (needs npm; nothing else does)
 	cd ui/assets/build && npm ci --no-fund --no-audit && go run .

@@ -93,7 +93,8 @@ func (r *request) clientIn() (in actions.TenantCreateIn, err error) {
 	if name := r.text("workload"); name != "" {
 		in.Workload = &actions.NewWorkload{Name: name, Grants: r.grants()}
 	}
-	if r.form.Has("with_token") {
+	// The token is the workload's: its box is ticked before anybody names one.
+	if in.Workload != nil && r.form.Has("with_token") {
 		ttl, err := parseSpan("ttl", r.text("ttl"))
 		if err != nil {
 			return in, err

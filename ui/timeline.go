@@ -270,8 +270,8 @@ func (r *request) verifyPage(system bool) error {
 func (v timelineView) Earlier() string {
 	f := v.Filter
 	f.After = ""
-	if f.Any() || v.Oldest == 0 {
-		return ""
+	if f.Any() || v.Oldest <= 1 {
+		return "" // nothing is shown, or the first record
 	}
 	after := uint64(0)
 	if v.Oldest > shownEvents {

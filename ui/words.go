@@ -127,6 +127,9 @@ func wordsOf(e actions.Event, names map[string]string) sentence {
 			s.Did = "did: " + info.Meaning
 		}
 		s.Rest = strings.TrimSpace(rest + " " + restOf(e, names))
+		if by := detailText(e.Detail, "by"); info.Action == authz.PersonRecover && by != "" {
+			s.Who = named(names, by) // a client's log has it from Coffer itself, which names who did it
+		}
 	default:
 		s.Did, s.Rest = tryOf(info, e.Outcome), restOf(e, names)
 	}
@@ -163,6 +166,10 @@ func restOf(e actions.Event, names map[string]string) string {
 					parts = append(parts, "in "+p.Text)
 				}
 			}
+		}
+	case authz.PersonRecover:
+		if id := detailText(e.Detail, "person"); id != "" {
+			parts = append(parts, "— "+named(names, "person:"+id))
 		}
 	case authz.BreakGlass:
 		if reason := detailText(e.Detail, "reason"); reason != "" {

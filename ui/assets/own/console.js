@@ -20,6 +20,7 @@ const editor = createSQLEditor(place, {
   onRun: () => form.requestSubmit(document.getElementById("run")),
 });
 area.hidden = true;
+area.required = false; // a browser cannot lead to a field that it does not show: Coffer says what is missing
 document.getElementById("sql-label").addEventListener("click", () => editor.focus());
 system.addEventListener("change", () => { editor.dark = dark(); });
 if (!document.getElementById("problem")) editor.focus();

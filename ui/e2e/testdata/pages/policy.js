@@ -1,0 +1,2 @@
+// HTML may pass, which htmx swaps; scripts and their addresses may not.
+trustedTypes.createPolicy("default", {createHTML: (s) => s});
