@@ -14,10 +14,10 @@ import (
 // layers is the map of the packages: imports go down only, and packages of one
 // layer do not import each other. Test packages are outside it.
 var layers = map[string]int{
-	"app/domain": 0, "app/durable": 0, "audit/record": 0, "vault/seal/sealtest": 0, "app/store/storetest": 2,
+	"app/domain": 0, "app/durable": 0, "app/limit": 0, "audit/record": 0, "vault/seal/sealtest": 0, "app/store/storetest": 2,
 	"app/store": 1, "app/authz": 1, "vault/seal": 1, "tenants/cryptvfs": 1, "tenants/sqlite": 1, "audit/wal": 1,
 	"audit": 2, "vault/token": 2, "tenants/guard": 2,
-	"vault": 3, "tenants": 3, "app/directory": 3,
+	"vault": 3, "tenants": 3, "app/directory": 3, "app/cert": 3,
 	"app/authn":   4,
 	"app/actions": 5,
 	"app/httpd":   6,

@@ -49,7 +49,7 @@ func listen(t *testing.T) net.Listener {
 // it begins to serve stops.
 func TestShutdownAtAnyMoment(t *testing.T) {
 	for range 200 {
-		s := httpd.New(slog.New(slog.DiscardHandler), echo{})
+		s := httpd.New(httpd.Options{Log: slog.New(slog.DiscardHandler), MaxConns: 100}, echo{})
 		l, done := listen(t), make(chan error, 1)
 		go func() { done <- s.Serve(l) }()
 		if err := s.Shutdown(t.Context()); err != nil {
@@ -70,7 +70,7 @@ func TestShutdownAtAnyMoment(t *testing.T) {
 // new is let in.
 func TestShutdownAnswersWhatWasRead(t *testing.T) {
 	e := echo{hold: make(chan struct{})}
-	s := httpd.New(slog.New(slog.DiscardHandler), e)
+	s := httpd.New(httpd.Options{Log: slog.New(slog.DiscardHandler), MaxConns: 100}, e)
 	l, served := listen(t), make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	type answer struct {

@@ -1,12 +1,9 @@
 package httpd
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"os"
 	"syscall"
-	"time"
 )
 
 // peerListener accepts connections on a unix socket from root and from the
@@ -16,13 +13,9 @@ type peerListener struct{ *net.UnixListener }
 
 // peerConn is a connection with its peer.
 type peerConn struct {
-	net.Conn
+	*net.UnixConn
 	cred syscall.Ucred
 }
-
-// acceptPause is how long is waited when there is no descriptor for another
-// connection.
-const acceptPause = 100 * time.Millisecond
 
 // Peers wraps the listener of the local socket.
 func Peers(l *net.UnixListener) net.Listener { return peerListener{l} }
@@ -32,10 +25,6 @@ func Peers(l *net.UnixListener) net.Listener { return peerListener{l} }
 func (l peerListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.AcceptUnix()
-		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ECONNABORTED) {
-			time.Sleep(acceptPause) // fasthttp would stop serving: many connections must not end the process
-			continue
-		}
 		if err != nil {
 			return nil, err
 		}
@@ -64,6 +53,3 @@ func credentials(conn *net.UnixConn) (syscall.Ucred, error) {
 	}
 	return *cred, nil
 }
-
-// source is what the audit log says of where a request came from.
-func (c peerConn) source() string { return fmt.Sprintf("socket uid=%d pid=%d", c.cred.Uid, c.cred.Pid) }

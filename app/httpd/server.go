@@ -5,24 +5,25 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"coffer/app/authz"
 	"coffer/app/domain"
+	"coffer/app/limit"
 )
 
 // Limits of a request.
 const (
-	MaxBody     = 1 << 20          // bytes
-	maxHeader   = 16 << 10         // bytes of all headers together
-	readTime    = 30 * time.Second // for a whole request to arrive
-	idleTime    = 2 * time.Minute  // between requests of a connection
-	requestTime = time.Minute      // for an action
+	MaxBody     = 1 << 20     // bytes
+	requestTime = time.Minute // for an action
 )
 
 // Route is one way in: a method and a path, the action that it is for, and what
@@ -47,7 +48,29 @@ type Surface interface {
 
 // Exempt lists, with the reason, the routes that have no action: they show
 // nothing of a tenant, and no event is written for them.
-var Exempt = map[string]string{}
+var Exempt = map[string]string{
+	"GET /healthz":  "for supervisors; says one word of the appliance",
+	"HEAD /healthz": "the same",
+	"GET /readyz":   "for supervisors; says one word of the appliance",
+	"HEAD /readyz":  "the same",
+}
+
+// Options of a server.
+type Options struct {
+	Log      *slog.Logger
+	MaxConns int            // connections at once
+	Proxies  []netip.Prefix // whose header X-Forwarded-For is believed; usually none
+	HSTS     bool           // tell browsers to come by HTTPS only; see commonHeaders
+	Now      func() time.Time
+}
+
+// Failed sign-ins and bad tokens that a source may have before it is asked to
+// slow down, and how long it takes until it may have one more.
+const (
+	failBurst = 30
+	failEvery = 2 * time.Second
+	failMost  = 10_000 // sources that are remembered
+)
 
 // Server answers for its surfaces on any number of listeners.
 type Server struct {
@@ -55,6 +78,10 @@ type Server struct {
 	app      *fiber.App
 	conns    connections
 	surfaces []Surface
+	proxies  []netip.Prefix
+	hsts     bool
+	failures *limit.Limiter
+	patience patience
 
 	mu        sync.Mutex
 	listeners []net.Listener
@@ -63,19 +90,36 @@ type Server struct {
 
 // New makes a server of surfaces. A route whose action is not in the table, or
 // that has none and is not exempt, is a fault in Coffer and panics.
-func New(log *slog.Logger, surfaces ...Surface) *Server {
-	s := &Server{log: log, conns: connections{open: map[net.Conn]struct{}{}}, surfaces: surfaces}
+func New(o Options, surfaces ...Surface) *Server {
+	s := &Server{
+		log: o.Log, surfaces: surfaces, proxies: o.Proxies, hsts: o.HSTS, patience: usualPatience,
+		conns:    connections{open: map[*conn]struct{}{}, most: max(o.MaxConns, 1)},
+		failures: limit.New(limit.Options{Burst: failBurst, Every: failEvery, Most: failMost, Now: o.Now}),
+	}
+	// Time limits are not the framework's business; see conn.
 	s.app = fiber.New(fiber.Config{
 		AppName: "Coffer", DisableStartupMessage: true, DisableDefaultContentType: true,
-		StrictRouting: true, CaseSensitive: true, Immutable: true,
-		BodyLimit: MaxBody, ReadBufferSize: maxHeader, ReadTimeout: readTime, IdleTimeout: idleTime,
-		ErrorHandler: s.fail,
+		StrictRouting: true, CaseSensitive: true, Immutable: true, DisablePreParseMultipartForm: true,
+		BodyLimit: MaxBody, ReadBufferSize: maxHeader + 512, ErrorHandler: s.fail,
 	})
-	s.app.Server().ConnState = s.conns.note
+	server := s.app.Server()
+	server.ConnState = func(c net.Conn, state fasthttp.ConnState) {
+		if of, ok := c.(*conn); ok && state == fasthttp.StateIdle {
+			of.answered()
+		}
+	}
+	inner := server.Handler
+	server.Handler = func(ctx *fasthttp.RequestCtx) {
+		of, _ := ctx.Conn().(*conn)
+		for _, h := range commonHeaders(s.hsts && of != nil && of.config != nil) {
+			ctx.Response.Header.Set(h[0], h[1])
+		}
+		inner(ctx)
+	}
 	for _, surface := range surfaces {
 		for _, r := range surface.Routes() {
 			mustDeclare(r)
-			s.app.Add(r.Method, r.Path, handler(surface, r.Handle))
+			s.app.Add(r.Method, r.Path, s.handler(surface, r.Handle))
 		}
 	}
 	return s
@@ -92,24 +136,11 @@ func mustDeclare(r Route) {
 
 // Serve answers on a listener until Shutdown, and closes it.
 func (s *Server) Serve(l net.Listener) error {
-	once := &closeOnce{Listener: l}
-	if !s.begin(once) {
+	d := &door{Listener: l, server: s}
+	if !s.begin(d) {
 		return l.Close() // Shutdown came first
 	}
-	return s.app.Listener(once)
-}
-
-// closeOnce is a listener that both the framework and Shutdown may close.
-type closeOnce struct {
-	net.Listener
-	once sync.Once
-	err  error
-}
-
-// Close closes the listener the first time.
-func (l *closeOnce) Close() error {
-	l.once.Do(func() { l.err = l.Listener.Close() })
-	return l.err
+	return s.app.Listener(d)
 }
 
 // begin remembers a listener, unless the server is stopping. The framework
@@ -136,7 +167,7 @@ func (s *Server) stopListening() {
 // handler runs a route's handler. Its error is answered in the surface's manner;
 // a panic becomes an error, so that one request cannot end the process for
 // everybody.
-func handler(surface Surface, handle fiber.Handler) fiber.Handler {
+func (s *Server) handler(surface Surface, handle fiber.Handler) fiber.Handler {
 	safely := func(c *fiber.Ctx) (err error) {
 		defer func() {
 			if r := recover(); r != nil {
@@ -147,10 +178,29 @@ func handler(surface Surface, handle fiber.Handler) fiber.Handler {
 	}
 	return func(c *fiber.Ctx) error {
 		if err := safely(c); err != nil {
-			return surface.Fail(c, err)
+			return surface.Fail(c, s.slowDown(c, err))
 		}
 		return nil
 	}
+}
+
+// slowDown counts a credential that did not hold against the source it came
+// from. A source that had too many is told to wait instead of why it failed. It
+// is asked last: who has a good credential never comes here, from whatever
+// source, so nobody can be locked out by somebody else's failures.
+func (s *Server) slowDown(c *fiber.Ctx, err error) error {
+	key, counted := SourceKey(c)
+	if !counted || domain.KindOf(err) != domain.Unauthentic {
+		return err
+	}
+	ok, wait := s.failures.Take(key)
+	if ok {
+		return err
+	}
+	seconds := int(wait/time.Second) + 1
+	c.Set(fiber.HeaderRetryAfter, strconv.Itoa(seconds))
+	return domain.Errorf(domain.Limit, "too many credentials that do not hold came from your address").
+		WithHint("try again in %d seconds; a good credential is let through at any time", seconds)
 }
 
 // fail answers what reached no route, in the manner of the surface at whose
