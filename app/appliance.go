@@ -34,8 +34,9 @@ type appliance struct {
 }
 
 // openAppliance opens everything with the root key, which it takes over, and
-// completes what a crash interrupted. Nothing is served before it returns.
-func openAppliance(ctx context.Context, cfg Config, m actions.Machine, file *seal.File, root domain.Secret, clock *durable.Clock, log *slog.Logger) (_ *appliance, err error) {
+// completes what a crash interrupted. Nothing is served before it returns. conns
+// bounds the connections to tenants' files.
+func openAppliance(ctx context.Context, cfg Config, m actions.Machine, file *seal.File, root domain.Secret, clock *durable.Clock, conns int, log *slog.Logger) (_ *appliance, err error) {
 	a := &appliance{cfg: cfg, log: log, clock: clock, holder: actions.NewKeyholder(file, root, m, clock.Now)}
 	defer func() {
 		if err != nil {
@@ -67,7 +68,7 @@ func openAppliance(ctx context.Context, cfg Config, m actions.Machine, file *sea
 	if err := a.reportClock(ctx); err != nil {
 		return nil, err
 	}
-	if a.files, err = tenants.Open(tenants.Options{Dir: tenantsDir(cfg.Data), Keys: a.vault, Alarm: a.fileAlarm}); err != nil {
+	if a.files, err = tenants.Open(tenants.Options{Dir: tenantsDir(cfg.Data), Keys: a.vault, MaxConns: conns, Alarm: a.fileAlarm}); err != nil {
 		return nil, err
 	}
 	a.service, err = actions.New(ctx, actions.Parts{

@@ -24,16 +24,18 @@ import (
 // maxAnswer bounds what the command line reads of an answer, in bytes.
 const maxAnswer = 64 << 20
 
-// client calls the native API over the local socket.
+// client calls the native API over the local socket or over HTTPS.
 type client struct {
-	socket  string
+	base    url.URL // scheme and host
+	socket  string  // "" over the network
 	token   domain.Secret
 	http    *http.Client
 	receipt string // of the last answer
 }
 
-// dial makes a client for a command: the socket of the data directory, and a
-// token if one was given.
+// dial makes a client for a command, with a token if one was given: for the
+// address of --addr, else the socket of the data directory if it is there, else
+// the address of COFFER_ADDR.
 func dial(c *cli.Context, std Stdio) (*client, error) {
 	token, err := tokenFrom(c, std)
 	if err != nil {
@@ -43,7 +45,14 @@ func dial(c *cli.Context, std Stdio) (*client, error) {
 	if data == "" {
 		return nil, domain.Fieldf("data", "no directory is named")
 	}
-	return newClient(socketPath(data), token), nil
+	addr, err := addressOf(c, std, socketPath(data))
+	if err != nil {
+		return nil, err
+	}
+	if addr == "" {
+		return newClient(socketPath(data), token), nil
+	}
+	return newNetworkClient(addr, settingOr(c, std, "cacert", "COFFER_CACERT"), token)
 }
 
 func newClient(socket string, token domain.Secret) *client {
@@ -51,9 +60,10 @@ func newClient(socket string, token domain.Secret) *client {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)
 	}
-	return &client{socket: socket, token: token, http: &http.Client{Transport: &http.Transport{
-		DialContext: dialer, DisableCompression: true, MaxIdleConnsPerHost: 64,
-	}}}
+	return &client{
+		base: url.URL{Scheme: "http", Host: "coffer"}, socket: socket, token: token,
+		http: &http.Client{Transport: &http.Transport{DialContext: dialer, DisableCompression: true, MaxIdleConnsPerHost: 64}},
+	}
 }
 
 // tokenFrom reads the token from --token-file or COFFER_TOKEN, in this order.
@@ -98,7 +108,8 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 		}
 		body = bytes.NewReader(b)
 	}
-	target := url.URL{Scheme: "http", Host: "coffer", Path: path, RawQuery: query.Encode()}
+	target := c.base
+	target.Path, target.RawQuery = path, query.Encode()
 	req, err := http.NewRequestWithContext(ctx, method, target.String(), body)
 	if err != nil {
 		return err
@@ -120,10 +131,13 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 		return c.unreachable(err)
 	}
 	c.receipt = resp.Header.Get(httpd.AuditHeader)
-	if resp.StatusCode >= 400 {
+	if resp.StatusCode == http.StatusPermanentRedirect && c.base.Scheme == "http" && c.socket == "" {
+		return c.speaksTLS()
+	}
+	if resp.StatusCode >= 300 {
 		var p httpd.Problem
-		if err := json.Unmarshal(answer, &p); err != nil {
-			return domain.Errorf(domain.Unavailable, "the answer of %s is not Coffer's", c.socket)
+		if err := json.Unmarshal(answer, &p); err != nil || p.Kind == "" {
+			return domain.Errorf(domain.Unavailable, "the answer of %s is not Coffer's", c.where())
 		}
 		return p.Err()
 	}
@@ -138,6 +152,17 @@ func (c *client) unreachable(err error) error {
 		return domain.Errorf(domain.Unavailable, "interrupted before the answer came").
 			WithHint("whether it was done stands in: coffer audit tail")
 	}
+	if c.socket == "" {
+		return c.networkError(err)
+	}
 	return domain.Errorf(domain.Unavailable, "no Coffer answers at %s: %w", c.socket, err).
 		WithHint("start one with: coffer serve --data %s", filepath.Dir(filepath.Dir(c.socket)))
+}
+
+// where is what the client talks to, for messages.
+func (c *client) where() string {
+	if c.socket != "" {
+		return c.socket
+	}
+	return c.base.String()
 }

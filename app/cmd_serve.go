@@ -14,6 +14,10 @@ import (
 	"coffer/vault/seal"
 )
 
+// demoListen is where the demo listens, if that port is free: it is for this
+// machine alone.
+const demoListen = "127.0.0.1:8443"
+
 func newServeCommand(std Stdio) *cli.Command {
 	flags := append(settingFlags(),
 		&cli.BoolFlag{Name: "demo", Usage: "on an empty data directory: walk the main job aloud, then serve"},
@@ -31,6 +35,9 @@ func newServeCommand(std Stdio) *cli.Command {
 			}
 			if c.Bool("once") && !c.Bool("demo") {
 				return domain.Errorf(domain.Invalid, "--once goes with --demo")
+			}
+			if _, source := settingNamed("listen").resolve(c, std); c.Bool("demo") && source == "default" {
+				cfg.Listen, cfg.anyPort = demoListen, true
 			}
 			return serve(c.Context, cfg, std, c.Bool("demo"), c.Bool("once"))
 		},
@@ -112,5 +119,14 @@ func (d *daemon) printReady(std Stdio) {
 		fmt.Fprintln(std.Err, "notice: there is no recovery key yet; make one: coffer seal recovery")
 	}
 	// The block is last: who waits for it has all that was said before.
+	// The order is fixed: url, setup, ca-fingerprint, then what follows.
+	var lines []string
+	if d.network != nil {
+		lines = append(lines, d.network.readyLines()...)
+		lines = append(lines, d.network.caLines()...)
+	}
+	for _, line := range lines {
+		fmt.Fprintln(std.Out, line)
+	}
 	fmt.Fprintf(std.Out, "socket: %s\nseal: %s\ndata: %s\nversion: %s\n", socketPath(d.cfg.Data), sealed, d.cfg.Data, version())
 }

@@ -35,7 +35,9 @@ func tenantFlag() cli.Flag {
 
 // clientFlags are those of every command that calls a running Coffer.
 func clientFlags(more ...cli.Flag) []cli.Flag {
-	return append(more, dataFlag(), tokenFlag(), outputFlag())
+	return append(more, dataFlag(), tokenFlag(), outputFlag(),
+		&cli.StringFlag{Name: "addr", Usage: "`URL` of a Coffer to call over the network instead of the local socket (COFFER_ADDR, if there is no socket)"},
+		&cli.StringFlag{Name: "cacert", Usage: "`FILE` with the authority that the server's certificate must come from (COFFER_CACERT)"})
 }
 
 func tenantFlags(more ...cli.Flag) []cli.Flag { return clientFlags(append(more, tenantFlag())...) }

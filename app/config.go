@@ -1,6 +1,7 @@
 package app
 
 import (
+	"net/netip"
 	"path/filepath"
 	"time"
 
@@ -25,7 +26,15 @@ type Config struct {
 	PassphraseFile string // a file with the passphrase
 	AuditSpace     int64  // bytes that the audit log may take
 
-	wall func() time.Time // the wall clock; nil for the machine's
+	Listen  string         // HOST:PORT of the TLS port; "off" for none
+	TLS     bool           // off only on loopback
+	Names   []string       // further names and addresses of the certificate; the first stands in printed URLs
+	TLSCert string         // a certificate that the operator brings, with its key
+	TLSKey  string         // "" for one that Coffer makes
+	Proxies []netip.Prefix // whose header X-Forwarded-For is believed
+
+	anyPort bool             // when the port is taken, another will do
+	wall    func() time.Time // the wall clock; nil for the machine's
 }
 
 // setting is one value of the configuration with its source.
@@ -40,6 +49,12 @@ var settings = []setting{
 	{"keyfile", "keyfile", "COFFER_KEYFILE", "", "key `FILE` outside the data directory"},
 	{"passphrase-file", "passphrase-file", "COFFER_PASSPHRASE_FILE", "", "`FILE` with the passphrase, instead of typing it"},
 	{"audit-space", "audit-space", "COFFER_AUDIT_SPACE", "10GiB", "most `BYTES` that the audit log may take"},
+	{"listen", "listen", "COFFER_LISTEN", ":8443", "`HOST:PORT` of the TLS port, or off"},
+	{"tls", "tls", "COFFER_TLS", "on", "on, or off on a loopback address"},
+	{"name", "name", "COFFER_NAME", "", "further `NAMES` or addresses of this machine for the certificate, with commas between; the first stands in printed URLs"},
+	{"tls-cert", "tls-cert", "COFFER_TLS_CERT", "", "`FILE` with a certificate of your own (PEM), read again when it changes"},
+	{"tls-key", "tls-key", "COFFER_TLS_KEY", "", "`FILE` with its key (PEM)"},
+	{"trusted-proxies", "trusted-proxies", "COFFER_TRUSTED_PROXIES", "", "`NETWORKS` of proxies whose X-Forwarded-For is believed, with commas between"},
 }
 
 // resolve gives a setting's value and source: flag, environment or default.
@@ -98,7 +113,7 @@ func loadConfig(c *cli.Context, std Stdio) (Config, error) {
 			return Config{}, domain.Fieldf("seal", "a recovery key opens by hand only").WithHint("run: coffer unseal --recovery")
 		}
 	}
-	return cfg, nil
+	return cfg, cfg.setNetwork(values)
 }
 
 // machine says where this machine keeps what opens key slots without a person.

@@ -25,7 +25,7 @@ import (
 const drainTime = 10 * time.Second
 
 // daemon is one `coffer serve`: the lock on the data directory, the gate, the
-// local socket, and the appliance behind the gate once it is open.
+// local socket, the TLS port, and the appliance behind the gate once it is open.
 type daemon struct {
 	cfg     Config
 	machine actions.Machine
@@ -33,7 +33,9 @@ type daemon struct {
 	lock    *durable.Lock
 	clock   *durable.Clock
 	gate    *actions.Gate
-	server  *httpd.Server
+	server  *httpd.Server // at the local socket
+	network *network      // nil without a TLS port
+	files   int           // descriptors' share of the tenants' files, in connections
 	notices []string
 
 	mu        sync.Mutex
@@ -79,7 +81,9 @@ func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.L
 		return nil, err
 	}
 	d.gate = actions.NewGate(file, m, d.open)
-	d.server = httpd.New(log, api.New(d.gate, log))
+	if err := d.prepareServers(); err != nil {
+		return nil, err
+	}
 	if opener == nil {
 		return d, nil
 	}
@@ -90,6 +94,32 @@ func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.L
 		return d, nil // a person can still open it
 	}
 	return d, err
+}
+
+// prepareServers makes the server of the local socket and that of the TLS port.
+func (d *daemon) prepareServers() error {
+	port, socket, files, err := shares()
+	if err != nil {
+		return err
+	}
+	d.files = files
+	native, health := api.New(d.gate, d.log), httpd.NewHealth(d.isOpen)
+	d.server = httpd.New(httpd.Options{Log: d.log, MaxConns: socket}, native, health)
+	if d.cfg.Listen == noPort {
+		return nil
+	}
+	d.network, err = newNetwork(d.cfg, d.log, port, native, health)
+	return diskError(d.cfg.Data, err)
+}
+
+// isOpen says whether the appliance is unsealed. It never waits.
+func (d *daemon) isOpen() bool {
+	select {
+	case <-d.opened:
+		return true
+	default:
+		return false
+	}
 }
 
 // notice remembers a sentence for the operator.
@@ -139,9 +169,12 @@ func damagedPart(err error) error {
 
 // open is what the gate does with the root key.
 func (d *daemon) open(ctx context.Context, root domain.Secret) (*actions.Service, error) {
-	a, err := openAppliance(ctx, d.cfg, d.machine, d.gate.File(), root, d.clock, d.log)
+	a, err := openAppliance(ctx, d.cfg, d.machine, d.gate.File(), root, d.clock, d.files, d.log)
 	if err != nil {
 		return nil, diskError(d.cfg.Data, err)
+	}
+	if d.network != nil {
+		d.network.attach(ctx, a.db)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -180,13 +213,22 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
+	if d.network != nil {
+		if err := d.network.bind(); err != nil {
+			return errors.Join(err, l.Close())
+		}
+		if !d.network.ready() {
+			d.notice("there is no certificate yet, so the TLS port stays closed until Coffer is unsealed")
+		}
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return d.server.Serve(l) })
+	if d.network != nil {
+		group.Go(func() error { return d.network.run(ctx, d.opened) })
+	}
 	group.Go(func() error {
 		<-ctx.Done()
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
-		defer cancel()
-		return d.server.Shutdown(drain)
+		return d.drain(context.WithoutCancel(ctx))
 	})
 	group.Go(func() error {
 		select {
@@ -200,9 +242,24 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 	return group.Wait()
 }
 
+// drain ends both servers at once, within drainTime.
+func (d *daemon) drain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	var group errgroup.Group
+	group.Go(func() error { return d.server.Shutdown(ctx) })
+	if d.network != nil {
+		group.Go(func() error { return d.network.server.Shutdown(ctx) })
+	}
+	return group.Wait()
+}
+
 // close gives everything back, in the reverse order of startDaemon.
 func (d *daemon) close(ctx context.Context) error {
 	var errs []error
+	if d.network != nil {
+		errs = append(errs, d.network.close())
+	}
 	d.mu.Lock()
 	if d.appliance != nil {
 		errs = append(errs, d.appliance.close(ctx))

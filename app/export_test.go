@@ -13,7 +13,7 @@ import (
 // is called once requests are answered.
 // wall is its wall clock, nil for the machine's.
 func ServeForTest(ctx context.Context, data string, wall func() time.Time, ready func()) (err error) {
-	cfg := Config{Data: data, Seal: "keyfile", TPM: "/dev/null", AuditSpace: 1 << 30, wall: wall}
+	cfg := Config{Data: data, Seal: "keyfile", TPM: "/dev/null", AuditSpace: 1 << 30, Listen: "127.0.0.1:0", TLS: true, wall: wall}
 	d, err := startDaemon(ctx, cfg, cfg.machine(Stdio{Env: func(string) string { return "" }}), slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return err

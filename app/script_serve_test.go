@@ -16,7 +16,7 @@ func environment(ts *testscript.TestScript) []string {
 	var env []string
 	for _, name := range []string{
 		"PATH", "HOME", "TMPDIR", "WORK", "GORACE", "GOCOVERDIR", "CREDENTIALS_DIRECTORY",
-		"COFFER_DATA", "COFFER_SEAL", "COFFER_TPM", "COFFER_KEYFILE", "COFFER_PASSPHRASE_FILE", "COFFER_AUDIT_SPACE",
+		"COFFER_DATA", "COFFER_SEAL", "COFFER_TPM", "COFFER_KEYFILE", "COFFER_PASSPHRASE_FILE", "COFFER_AUDIT_SPACE", "COFFER_LISTEN",
 	} {
 		if v := ts.Getenv(name); v != "" {
 			env = append(env, name+"="+v)

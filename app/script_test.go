@@ -75,6 +75,7 @@ func newSession(env *testscript.Env) error {
 	env.Values[sessionKey{}] = s
 	env.Setenv("COFFER_DATA", filepath.Join(shortDir(tb), "d"))
 	env.Setenv("UID", strconv.Itoa(os.Geteuid())) // the name of the one at the socket is uid-$UID
+	env.Setenv("COFFER_LISTEN", "127.0.0.1:0")    // scripts run side by side
 	env.Setenv("COFFER_TPM", filepath.Join(env.WorkDir, "no-tpm"))
 	env.Defer(func() {
 		if s.daemon != nil {

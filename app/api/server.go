@@ -80,6 +80,9 @@ func (a *API) caller(ctx context.Context, c *fiber.Ctx, service *actions.Service
 	default:
 		err = domain.Errorf(domain.Unauthentic, "no token was presented").WithHint("send: Authorization: Bearer cft_…")
 	}
+	if err == nil && who.Call.Auth == "token" {
+		httpd.Vouch(c)
+	}
 	return who, err
 }
 
