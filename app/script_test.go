@@ -35,6 +35,8 @@ import (
 //	flip FILE OFFSET            invert one bit; an offset below zero counts from the end, and
 //	                            "live" is one that is in use in a control.db or keys.db
 //	mark, unchanged             remember the bytes of the data directory; compare with them
+//	field VAR FILE NAME         set a variable from a "name: value" line
+//	port VAR URL                set a variable to the port of a URL
 //	lacks PATH TEXT             no file at or under the path has the text
 //	tpm start|stop|restart|clear|swap
 //	                            a TPM of the script's own, at $TPM
@@ -48,6 +50,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": serveCommand, "refused": refusedCommand, "halt": haltCommand, "kill9": kill9Command, "ends": endsCommand, "limit": limitCommand,
 			"exits": exitsCommand, "until": untilCommand,
+			"field": fieldCommand, "port": portCommand,
 			"jsonget": jsongetCommand, "jsonis": jsonisCommand,
 			"write": writeCommand, "fill": fillCommand, "lines": linesCommand, "flip": flipCommand,
 			"mark": markCommand, "unchanged": unchangedCommand, "lacks": lacksCommand,

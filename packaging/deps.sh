@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Installs what the tests need and the machine lacks: swtpm, the software TPM
-# that stands in for the chip, and gcc for the race detector.
+# that stands in for the chip, openssl, whose certificates are others' than
+# Coffer's, and gcc for the race detector.
 set -euo pipefail
 
 missing=()
 command -v swtpm >/dev/null || missing+=(swtpm)
+command -v openssl >/dev/null || missing+=(openssl)
 command -v gcc >/dev/null || missing+=(gcc libc6-dev)
 [ ${#missing[@]} -eq 0 ] && exit 0
 

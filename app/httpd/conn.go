@@ -254,7 +254,7 @@ func (c *conn) Write(p []byte) (n int, err error) {
 
 // refuse answers what is no request, and ends the connection. It is always false.
 func (c *conn) refuse(no *refusal) bool {
-	c.lagging = 0 // of the request; the answer may take its own time
+	c.lagging = 0                                               // of the request; the answer may take its own time
 	_, _ = c.Write(no.answer(c.server.hsts && c.Conn != c.raw)) // the client may be gone
 	c.hangUp()
 	return false
