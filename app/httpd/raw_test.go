@@ -80,6 +80,7 @@ var hostile = map[string]struct {
 	"an empty line before":     {"\r\nGET /here HTTP/1.1\r\nHost: h\r\n\r\n", 400},
 	"a compressed body":        {"POST /body HTTP/1.1\r\nHost: h\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello", 415},
 	"a body deflated":          {"POST /body HTTP/1.1\r\nHost: h\r\ncontent-encoding: DEFLATE\r\nContent-Length: 5\r\n\r\nhello", 415},
+	"identity as compression":  {"POST /body HTTP/1.1\r\nHost: h\r\nContent-Encoding: identity\r\nContent-Length: 5\r\n\r\nhello", 415},
 	"another expectation":      {"POST /body HTTP/1.1\r\nHost: h\r\nExpect: miracles\r\nContent-Length: 5\r\n\r\nhello", 417},
 	"a chunk extension":        {"POST /body HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\n\r\n", 400},
 	"a chunk without size":     {"POST /body HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\r\nhello\r\n0\r\n\r\n", 400},
