@@ -290,7 +290,7 @@ const fdReserve = 256
 
 // Connections at once, if the process may have the descriptors.
 const (
-	maxConnections   = 4096 // at the TLS port
+	maxConnections   = 2048 // at the TLS port; 100 MB if all are open
 	maxSocketClients = 256  // at the local socket
 )
 

@@ -164,7 +164,8 @@ func TestBadRequests(t *testing.T) {
 		{"DELETE", base + "?confirm=other", nil, 400, "confirm"},
 		{"GET", base + "/", nil, 404, "nothing"},
 		{"GET", "/api/v1/TENANTS", nil, 404, "nothing"},
-		{"GET", "/api/v1/tenants/acme%2f..%2fglobex", nil, 400, "tenant"},
+		{"GET", "/api/v1/tenants/acme%2f..%2fglobex", nil, 400, "encoded slash"},
+		{"GET", "/api/v1/tenants/acme%2e%2eglobex", nil, 400, "tenant"},
 	} {
 		a := r.do("", tc.method, tc.path, tc.body)
 		if a.status != tc.status || !strings.Contains(string(a.body), tc.words) {

@@ -207,6 +207,14 @@ func TestDamagedLeaf(t *testing.T) {
 		"nothing":       func(f *fixture) error { return os.RemoveAll(filepath.Join(f.data, "tls")) },
 		"no authority":  func(f *fixture) error { return os.Remove(filepath.Join(f.data, "ca.crt")) },
 		"an empty leaf": func(f *fixture) error { return os.WriteFile(filepath.Join(f.data, "tls", "leaf.pem"), nil, 0o600) },
+		"a symbolic link": func(f *fixture) error {
+			path := filepath.Join(f.data, "tls", "leaf.key")
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+			return os.Symlink("/dev/zero", path)
+		},
+		"a huge leaf":   func(f *fixture) error { return os.Truncate(filepath.Join(f.data, "tls", "leaf.pem"), 1<<30) },
 		"another's key": func(f *fixture) error { return copyFile(other.data, f.data, "tls/leaf.key") },
 		"another's leaf": func(f *fixture) error {
 			if err := copyFile(other.data, f.data, "tls/leaf.key"); err != nil {

@@ -68,10 +68,17 @@ func OpenOwn(o Options) (*Own, error) {
 	leaf, err := loadPair(w.certPath(), w.keyPath())
 	if err == nil {
 		w.leaf = leaf
-	} else if domain.KindOf(err) != domain.Tampered && !errors.Is(err, fs.ErrNotExist) {
+	} else if !replaceable(err) {
 		return nil, err
 	}
 	return w, nil
+}
+
+// replaceable says whether a leaf that was not read for this reason can be made
+// again: it is missing, or is not what was written.
+func replaceable(err error) bool {
+	return domain.KindOf(err) == domain.Tampered || errors.Is(err, fs.ErrNotExist) ||
+		errors.Is(err, durable.ErrTooLarge) || errors.Is(err, durable.ErrNotRegular)
 }
 
 func (w *Own) caPath() string   { return filepath.Join(w.o.Data, "ca.crt") }

@@ -51,6 +51,7 @@ type conn struct {
 	config   *tls.Config    // nil without TLS
 	local    *syscall.Ucred // the peer at the local socket
 	peer     netip.Addr     // else the address of the peer
+	source   string         // its key, see limit.Source
 
 	// These belong to the goroutine that serves the connection.
 	begun   bool
@@ -204,7 +205,9 @@ func (c *conn) accept(size int) bool {
 // fill waits for more bytes.
 func (c *conn) fill(until time.Time) error {
 	c.setReadDeadline(until)
-	c.in = append(make([]byte, 0, len(c.in)+readStep), c.in...)
+	if cap(c.in)-len(c.in) < readStep/4 {
+		c.in = append(make([]byte, 0, len(c.in)+readStep), c.in...)
+	}
 	n, err := c.Conn.Read(c.in[len(c.in):cap(c.in)])
 	c.in = c.in[:len(c.in)+n]
 	if n > 0 {
