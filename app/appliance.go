@@ -12,7 +12,6 @@ import (
 
 	"coffer/app/actions"
 	"coffer/app/alerts"
-	"coffer/app/cert"
 	"coffer/app/domain"
 	"coffer/app/durable"
 	"coffer/app/store"
@@ -38,8 +37,9 @@ type appliance struct {
 }
 
 // openAppliance opens everything with the root key, which it takes over, and
-// completes what a crash interrupted. Nothing is served before it returns.
-func openAppliance(ctx context.Context, cfg Config, m actions.Machine, file *seal.File, root domain.Secret, clock *durable.Clock, log *slog.Logger) (_ *appliance, err error) {
+// completes what a crash interrupted. Nothing is served before it returns. conns
+// bounds the connections to tenants' files.
+func openAppliance(ctx context.Context, cfg Config, m actions.Machine, file *seal.File, root domain.Secret, clock *durable.Clock, conns int, log *slog.Logger) (_ *appliance, err error) {
 	a := &appliance{cfg: cfg, log: log, clock: clock, holder: actions.NewKeyholder(file, root, m, clock.Now), alerts: alerts.NewInbox(clock.Now)}
 	defer func() {
 		if err != nil {
@@ -72,7 +72,7 @@ func openAppliance(ctx context.Context, cfg Config, m actions.Machine, file *sea
 		return nil, err
 	}
 	if a.files, err = tenants.Open(tenants.Options{
-		Dir: tenantsDir(cfg.Data), Keys: a.vault, Alarm: a.fileAlarm, Quota: a.quota,
+		Dir: tenantsDir(cfg.Data), Keys: a.vault, MaxConns: conns, Alarm: a.fileAlarm, Quota: a.quota,
 	}); err != nil {
 		return nil, err
 	}
@@ -186,33 +186,18 @@ func clockText(s durable.Step) string {
 	return fmt.Sprintf("the clock jumped by %v", s.Jump.Round(time.Second))
 }
 
-// certify makes the machine's certificate if it is due.
-func (a *appliance) certify(ctx context.Context, n *network) error {
-	if n.own == nil {
-		return nil
-	}
-	authority, err := cert.OpenAuthority(ctx, a.db, a.clock.Now())
-	if err != nil {
-		return fmt.Errorf("opening the certificate authority: %w", err)
-	}
-	return n.renew(authority, a.clock.Now())
-}
-
-// How often the clock is looked at, expired tokens are swept, and the machine's
-// names are compared with those of its certificate.
+// How often the clock is looked at, and expired tokens are swept.
 const (
-	clockEvery   = 5 * time.Second
-	sweepEvery   = 10 * time.Minute
-	certifyEvery = time.Minute
+	clockEvery = 5 * time.Second
+	sweepEvery = 10 * time.Minute
 )
 
 // watch reports clock jumps and sweeps what expired until the context ends or
 // the audit log or a store can no longer be written, which is an error.
-func (a *appliance) watch(ctx context.Context, n *network) error {
-	clock, sweep, certify := time.NewTicker(clockEvery), time.NewTicker(sweepEvery), time.NewTicker(certifyEvery)
+func (a *appliance) watch(ctx context.Context) error {
+	clock, sweep := time.NewTicker(clockEvery), time.NewTicker(sweepEvery)
 	defer clock.Stop()
 	defer sweep.Stop()
-	defer certify.Stop()
 	stopped := make(chan error, 1) // a store took its last revision
 	for _, wait := range []func(context.Context, store.Revision) (store.Revision, error){a.db.Watch, a.vault.WatchKeys} {
 		go func() {
@@ -237,11 +222,6 @@ func (a *appliance) watch(ctx context.Context, n *network) error {
 			a.clock.Now()
 			if err := a.reportClock(ctx); err != nil {
 				return err
-			}
-		case <-certify.C:
-			if err := a.certify(ctx, n); err != nil && ctx.Err() == nil {
-				a.log.LogAttrs(ctx, slog.LevelError, "renewing the certificate", slog.String("error", err.Error()))
-				a.alerts.Raise(alerts.Certificate, "", "the certificate of this machine could not be renewed: "+err.Error())
 			}
 		case <-sweep.C:
 			if err := a.service.Sweep(ctx); err != nil && ctx.Err() == nil {

@@ -248,7 +248,7 @@ func newWatched(t *testing.T) *watched {
 	}
 	return &watched{t: t, dir: dir, data: filepath.Join(dir, "d"), env: []string{
 		"PATH=" + os.Getenv("PATH"), "TMPDIR=" + filepath.Join(dir, "tmp"), "COFFER_TPM=" + filepath.Join(dir, "no-tpm"),
-		"GOTRACEBACK=all", "GORACE=" + os.Getenv("GORACE"),
+		"GOTRACEBACK=all", "COFFER_LISTEN=127.0.0.1:0", "GORACE=" + os.Getenv("GORACE"),
 	}}
 }
 

@@ -3,8 +3,6 @@ package app
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +12,6 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -49,24 +46,16 @@ func dial(c *cli.Context, std Stdio) (*client, error) {
 		return nil, err
 	}
 	data := dataDir(c, std)
-	addr := c.String("addr")
-	if addr == "" {
-		if data == "" {
-			return nil, domain.Fieldf("data", "no directory is named")
-		}
-		if env := std.Env("COFFER_ADDR"); env != "" && missing(socketPath(data)) {
-			addr = env
-		}
+	if data == "" {
+		return nil, domain.Fieldf("data", "no directory is named")
 	}
-	var cl *client
-	if addr == "" {
-		cl = newClient(socketPath(data), token)
-	} else {
-		authority := c.String("cacert")
-		if !c.IsSet("cacert") {
-			authority = std.Env("COFFER_CACERT")
-		}
-		if cl, err = newRemoteClient(addr, authority, token); err != nil {
+	addr, err := addressOf(c, std, socketPath(data))
+	if err != nil {
+		return nil, err
+	}
+	cl := newClient(socketPath(data), token)
+	if addr != "" {
+		if cl, err = newNetworkClient(addr, settingOr(c, std, "cacert", "COFFER_CACERT"), token); err != nil {
 			return nil, err
 		}
 	}
@@ -83,54 +72,6 @@ func newClient(socket string, token domain.Secret) *client {
 	return &client{base: url.URL{Scheme: "http", Host: "coffer"}, socket: socket, token: token, http: &http.Client{Transport: &http.Transport{
 		DialContext: dialer, DisableCompression: true, MaxIdleConnsPerHost: 64,
 	}}}
-}
-
-// newRemoteClient makes a client for an address, which trusts the authority in
-// the named file, or those of the system.
-func newRemoteClient(addr, authority string, token domain.Secret) (*client, error) {
-	base, err := parseAddr(addr)
-	if err != nil {
-		return nil, err
-	}
-	trust := &tls.Config{MinVersion: tls.VersionTLS12}
-	if authority != "" {
-		pem, err := durable.ReadFile(authority, 1<<20)
-		if err != nil {
-			return nil, domain.Errorf(domain.Invalid, "reading the authority's certificate: %w", err).
-				WithHint("it is ca.crt in the data directory of the server, and at %s", base.JoinPath("ca.crt"))
-		}
-		trust.RootCAs = x509.NewCertPool()
-		if !trust.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, domain.Fieldf("cacert", "%s holds no certificate in PEM", authority)
-		}
-	}
-	return &client{base: base, token: token, http: &http.Client{
-		Transport: &http.Transport{
-			TLSClientConfig: trust, DisableCompression: true, MaxIdleConnsPerHost: 64, TLSHandshakeTimeout: 10 * time.Second,
-			DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-		},
-		// A token follows no redirect: the address that was given is the one meant.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
-}
-
-// parseAddr reads the address of a Coffer. Without TLS a token would be there
-// for everybody on the way to read, so that is for this machine alone.
-func parseAddr(s string) (url.URL, error) {
-	if !strings.Contains(s, "://") {
-		s = "https://" + s
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
-		return url.URL{}, domain.Fieldf("addr", "not the address of a Coffer").WithHint("for example https://coffer.example.com:8443")
-	}
-	switch ip := net.ParseIP(u.Hostname()); {
-	case u.Scheme == "https":
-	case u.Scheme == "http" && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()):
-	default:
-		return url.URL{}, domain.Fieldf("addr", "only https:// goes over a network").WithHint("for example https://%s", u.Host)
-	}
-	return url.URL{Scheme: u.Scheme, Host: u.Host}, nil
 }
 
 // tokenFrom reads the token from --token-file or COFFER_TOKEN, in this order.
@@ -223,9 +164,12 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 		return c.unreachable(err)
 	}
 	c.receipt = resp.Header.Get(httpd.AuditHeader)
+	if resp.StatusCode == http.StatusPermanentRedirect && c.base.Scheme == "http" && c.socket == "" {
+		return c.speaksTLS()
+	}
 	if resp.StatusCode >= 300 {
 		var p httpd.Problem
-		if err := json.Unmarshal(answer, &p); err != nil {
+		if err := json.Unmarshal(answer, &p); err != nil || p.Kind == "" {
 			return domain.Errorf(domain.Unavailable, "the answer of %s is not Coffer's", c.where())
 		}
 		return p.Err()
@@ -241,19 +185,11 @@ func (c *client) unreachable(err error) error {
 		return domain.Errorf(domain.Unavailable, "interrupted before the answer came").
 			WithHint("whether it was done stands in: coffer audit tail")
 	}
-	e := domain.Errorf(domain.Unavailable, "no Coffer answers at %s: %w", c.where(), err)
-	if c.socket != "" {
-		return e.WithHint("start one with: coffer serve --data %s", filepath.Dir(filepath.Dir(c.socket)))
+	if c.socket == "" {
+		return c.networkError(err)
 	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return domain.Errorf(domain.Unavailable, "the certificate of %s is not signed by an authority that is trusted here", c.where()).
-			WithHint("get %s, compare its fingerprint with the one that `coffer serve` printed, then add --cacert ca.crt (or COFFER_CACERT)", c.base.JoinPath("ca.crt"))
-	}
-	if wrong, ok := errors.AsType[x509.HostnameError](err); ok {
-		return domain.Errorf(domain.Unavailable, "the certificate of %s is not for that name: %w", c.where(), wrong).
-			WithHint("use a name of that machine, or start it with --name %s", c.base.Hostname())
-	}
-	return e.WithHint("is the address right, and does Coffer run there? see the url that `coffer serve` printed")
+	return domain.Errorf(domain.Unavailable, "no Coffer answers at %s: %w", c.socket, err).
+		WithHint("start one with: coffer serve --data %s", filepath.Dir(filepath.Dir(c.socket)))
 }
 
 // where is what the client calls, for messages.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"sync"
 
@@ -14,6 +13,10 @@ import (
 	"coffer/app/domain"
 	"coffer/vault/seal"
 )
+
+// demoListen is where the demo listens, if that port is free: it is for this
+// machine alone.
+const demoListen = "127.0.0.1:8443"
 
 func newServeCommand(std Stdio) *cli.Command {
 	flags := append(settingFlags(),
@@ -34,22 +37,11 @@ func newServeCommand(std Stdio) *cli.Command {
 				return domain.Errorf(domain.Invalid, "--once goes with --demo")
 			}
 			if _, source := settingNamed("listen").resolve(c, std); c.Bool("demo") && source == "default" {
-				cfg.Listen = demoListen()
+				cfg.Listen, cfg.anyPort = demoListen, true
 			}
 			return serve(c.Context, cfg, std, c.Bool("demo"), c.Bool("once"))
 		},
 	}
-}
-
-// demoListen is the usual port on this machine alone, or one that is free.
-func demoListen() string {
-	const usual = "127.0.0.1:8443"
-	l, err := net.Listen("tcp", usual)
-	if err != nil {
-		return "127.0.0.1:0"
-	}
-	_ = l.Close()
-	return usual
 }
 
 func serve(ctx context.Context, cfg Config, std Stdio, demo, once bool) (err error) {

@@ -1,16 +1,13 @@
 package app
 
 import (
-	"net"
 	"net/netip"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"coffer/app/actions"
-	"coffer/app/cert"
 	"coffer/app/domain"
 	"coffer/vault/seal"
 )
@@ -29,15 +26,16 @@ type Config struct {
 	PassphraseFile string // a file with the passphrase
 	AuditSpace     int64  // bytes that the audit log may take
 
-	Listen  string         // HOST:PORT of the one port, or listenOff
+	Listen  string         // HOST:PORT of the one port, or noPort
 	TLS     bool           // off on loopback only
 	TLSCert string         // a certificate brought by somebody, in PEM; "" for Coffer's own
 	TLSKey  string         // its key
 	Names   []string       // further names of this machine; the first is that of printed URLs
 	Proxies []netip.Prefix // proxies that are believed when they say for whom they ask
 
-	url  string           // under which browsers reach Coffer; "" for not at all
-	wall func() time.Time // the wall clock; nil for the machine's
+	anyPort bool             // when the port is taken, another will do
+	url     string           // under which browsers reach Coffer; "" for not at all
+	wall    func() time.Time // the wall clock; nil for the machine's
 }
 
 // setting is one value of the configuration with its source.
@@ -107,9 +105,6 @@ func loadConfig(c *cli.Context, std Stdio) (Config, error) {
 		Data: dir, Seal: values["seal"], TPM: values["tpm"], Keyfile: values["keyfile"],
 		PassphraseFile: values["passphrase-file"], AuditSpace: space,
 	}
-	if err := cfg.setNetwork(values); err != nil {
-		return Config{}, err
-	}
 	if cfg.Seal != "auto" {
 		kind, err := seal.ParseKind(cfg.Seal)
 		if err != nil {
@@ -119,74 +114,7 @@ func loadConfig(c *cli.Context, std Stdio) (Config, error) {
 			return Config{}, domain.Fieldf("seal", "a recovery key opens by hand only").WithHint("run: coffer unseal --recovery")
 		}
 	}
-	return cfg, nil
-}
-
-// listenOff is the --listen of a Coffer without a port.
-const listenOff = "off"
-
-// setNetwork reads the settings of the port.
-func (cfg *Config) setNetwork(values map[string]string) error {
-	cfg.Listen, cfg.TLSCert, cfg.TLSKey = values["listen"], values["tls-cert"], values["tls-key"]
-	switch values["tls"] {
-	case "on":
-		cfg.TLS = true
-	case "off":
-	default:
-		return domain.Fieldf("tls", "%.20q is neither on nor off", values["tls"])
-	}
-	if (cfg.TLSCert == "") != (cfg.TLSKey == "") {
-		return domain.Fieldf("tls-cert", "a certificate and its key go together").WithHint("give both --tls-cert and --tls-key, or neither")
-	}
-	for _, s := range list(values["name"]) {
-		name, err := cert.ParseName(s)
-		if err != nil {
-			return err
-		}
-		cfg.Names = append(cfg.Names, name)
-	}
-	for _, s := range list(values["trusted-proxies"]) {
-		prefix, err := parseProxy(s)
-		if err != nil {
-			return err
-		}
-		cfg.Proxies = append(cfg.Proxies, prefix)
-	}
-	if cfg.Listen == listenOff {
-		return nil
-	}
-	host, _, err := net.SplitHostPort(cfg.Listen)
-	if err != nil {
-		return domain.Fieldf("listen", "%.60q is not HOST:PORT", cfg.Listen).WithHint("for example :8443 or 127.0.0.1:8443; off for no port")
-	}
-	if ip, err := netip.ParseAddr(host); !cfg.TLS && host != "localhost" && (err != nil || !ip.IsLoopback()) {
-		return domain.Fieldf("tls", "without TLS Coffer answers on this machine alone").WithHint("add --listen 127.0.0.1:8443, or leave --tls off out")
-	}
-	return nil
-}
-
-// parseProxy reads an address or a range of them.
-func parseProxy(s string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(s); err == nil {
-		return netip.PrefixFrom(addr, addr.BitLen()), nil
-	}
-	prefix, err := netip.ParsePrefix(s)
-	if err != nil || prefix.Bits() == 0 {
-		return prefix, domain.Fieldf("trusted-proxies", "%.60q is not a range of addresses", s).
-			WithHint("for example 172.18.0.0/16; everybody cannot be trusted")
-	}
-	return prefix.Masked(), nil
-}
-
-// list splits a setting at its commas.
-func list(s string) []string {
-	var out []string
-	for part := range strings.SplitSeq(s, ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			out = append(out, part)
-		}
-	}
-	return out
+	return cfg, cfg.setNetwork(values)
 }
 
 // machine says where this machine keeps what opens key slots without a person.

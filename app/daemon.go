@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -37,7 +37,8 @@ type daemon struct {
 	clock   *durable.Clock
 	gate    *actions.Gate
 	local   *httpd.Server // on the local socket
-	net     *network
+	net     *network      // nil without a port
+	files   int           // connections that the tenants' files may have
 	notices []string
 
 	mu        sync.Mutex
@@ -75,11 +76,11 @@ func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.L
 			return nil, dataError(cfg.Data, err)
 		}
 	}
-	if d.net, err = openNetwork(cfg, log, time.Now); err != nil {
-		return nil, err
-	}
-	if d.cfg.url == "" {
-		d.cfg.url = strings.TrimSuffix(d.net.url(), "/")
+	if cfg.Listen != noPort {
+		if d.net, err = newNetwork(cfg, log); err != nil {
+			return nil, diskError(cfg.Data, err)
+		}
+		d.cfg.url = cmp.Or(cfg.url, d.net.url())
 	}
 	if d.clock, err = durable.OpenClock(clockPath(cfg.Data), cfg.wall, nil); err != nil {
 		return nil, damagedPart(err)
@@ -89,15 +90,9 @@ func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.L
 		return nil, err
 	}
 	d.gate = actions.NewGate(file, m, d.open)
-	native := api.New(d.gate, log)
-	health := httpd.NewHealth(func() bool {
-		_, err := d.gate.Service()
-		return err == nil
-	})
-	d.local = httpd.New(log, httpd.Options{Now: d.clock.Now}, native, health)
-	d.net.server = httpd.New(log, httpd.Options{
-		MaxConns: maxConns(), Proxies: cfg.Proxies, HSTS: cfg.TLSCert != "", Now: d.clock.Now,
-	}, native, d.pages(), health)
+	if err := d.prepareServers(); err != nil {
+		return nil, err
+	}
 	if opener == nil {
 		return d, nil
 	}
@@ -110,11 +105,36 @@ func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.L
 	return d, err
 }
 
+// prepareServers makes the server of the local socket and that of the port.
+func (d *daemon) prepareServers() error {
+	port, socket, files, err := shares()
+	if err != nil {
+		return err
+	}
+	d.files = files
+	native, health := api.New(d.gate, d.log), httpd.NewHealth(d.isOpen)
+	d.local = httpd.New(d.log, httpd.Options{MaxConns: socket, Now: d.clock.Now}, native, health)
+	if d.net != nil {
+		d.net.answer(port, d.clock.Now, native, d.pages(), health)
+	}
+	return nil
+}
+
+// isOpen says whether the appliance is unsealed. It never waits.
+func (d *daemon) isOpen() bool {
+	select {
+	case <-d.opened:
+		return true
+	default:
+		return false
+	}
+}
+
 // pages are what people see, over the port alone.
 func (d *daemon) pages() *ui.UI {
 	o := ui.Options{Plain: !d.cfg.TLS, URL: d.cfg.url, Version: version(), Now: d.cfg.wall}
 	if own := d.net.own; own != nil {
-		o.CA = func() ([]byte, string) { return own.Authority(), d.net.fingerprint() }
+		o.CA = func() ([]byte, string) { return own.Authority(), own.Fingerprint() }
 	}
 	return ui.New(d.gate, d.log, o)
 }
@@ -176,17 +196,17 @@ func damagedPart(err error) error {
 
 // open is what the gate does with the root key.
 func (d *daemon) open(ctx context.Context, root domain.Secret) (*actions.Service, error) {
-	a, err := openAppliance(ctx, d.cfg, d.machine, d.gate.File(), root, d.clock, d.log)
+	a, err := openAppliance(ctx, d.cfg, d.machine, d.gate.File(), root, d.clock, d.files, d.log)
 	if err != nil {
 		return nil, diskError(d.cfg.Data, err)
 	}
-	if err := a.certify(ctx, d.net); err != nil {
-		return nil, diskError(d.cfg.Data, errors.Join(err, a.close(context.WithoutCancel(ctx))))
+	if d.net != nil {
+		d.net.inbox.Store(a.alerts)
+		d.net.attach(ctx, a.db)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.appliance = a
-	d.net.inbox.Store(a.alerts)
 	close(d.opened)
 	return a.service, nil
 }
@@ -221,45 +241,43 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
+	if d.net != nil && !d.net.ready() {
+		d.notice("there is no certificate yet, so the TLS port stays closed until Coffer is unsealed")
+		if err := d.net.retreat(); err != nil {
+			return errors.Join(err, l.Close())
+		}
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return d.local.Serve(l) })
-	group.Go(func() error { return d.serveNetwork(ctx) })
-	group.Go(func() error { d.net.watch(ctx); return nil })
+	if d.net != nil {
+		group.Go(func() error { return d.net.run(ctx, d.opened) })
+	}
 	group.Go(func() error {
 		<-ctx.Done()
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
-		defer cancel()
-		var both errgroup.Group
-		both.Go(func() error { return d.local.Shutdown(drain) })
-		both.Go(func() error { return d.net.server.Shutdown(drain) })
-		return both.Wait()
+		return d.drain(context.WithoutCancel(ctx))
 	})
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-d.opened:
-			return d.appliance.watch(ctx, d.net)
+			return d.appliance.watch(ctx)
 		}
 	})
 	ready()
 	return group.Wait()
 }
 
-// serveNetwork answers on the port, as soon as there is a certificate to show: a
-// sealed appliance that never had one makes it when it is opened.
-func (d *daemon) serveNetwork(ctx context.Context) error {
-	if d.net.tcp == nil {
-		return nil
+// drain ends both servers at once, within drainTime.
+func (d *daemon) drain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	var group errgroup.Group
+	group.Go(func() error { return d.local.Shutdown(ctx) })
+	if d.net != nil {
+		group.Go(func() error { return d.net.server.Shutdown(ctx) })
 	}
-	if !d.net.ready() {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-d.opened:
-		}
-	}
-	return d.net.server.Serve(d.net.listener())
+	return group.Wait()
 }
 
 // close gives everything back, in the reverse order of startDaemon.
@@ -271,7 +289,9 @@ func (d *daemon) close(ctx context.Context) error {
 		d.appliance = nil
 	}
 	d.mu.Unlock()
-	errs = append(errs, d.net.close())
+	if d.net != nil {
+		errs = append(errs, d.net.close())
+	}
 	if d.clock != nil {
 		errs = append(errs, d.clock.Close())
 	}

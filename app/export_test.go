@@ -81,7 +81,7 @@ type Opened struct {
 
 // OpenForTest opens the appliance of a data directory under a wall clock.
 func OpenForTest(ctx context.Context, data string, wall func() time.Time) (*Opened, error) {
-	cfg := Config{Data: data, Seal: "keyfile", TPM: "/dev/null", AuditSpace: 1 << 30, Listen: listenOff, wall: wall}
+	cfg := Config{Data: data, Seal: "keyfile", TPM: "/dev/null", AuditSpace: 1 << 30, Listen: noPort, wall: wall}
 	d, err := startDaemon(ctx, cfg, cfg.machine(Stdio{Env: func(string) string { return "" }}), slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return nil, err
@@ -100,7 +100,11 @@ func OpenWithCertificate(ctx context.Context, data, certFile, keyFile string) (o
 	if err != nil {
 		return nil, nil, err
 	}
-	return &Opened{d.appliance.service, d.appliance, func() error { return d.close(context.WithoutCancel(ctx)) }}, func() { d.net.brings.Reload() }, nil
+	return &Opened{d.appliance.service, d.appliance, func() error { return d.close(context.WithoutCancel(ctx)) }}, func() {
+		if err := d.net.brought.Reload(); err != nil {
+			d.net.badPair(err)
+		}
+	}, nil
 }
 
 // StoreAlerts stores what was raised.

@@ -19,6 +19,11 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
+	if os.Getenv("COFFER_LISTEN") == "" { // tests run side by side
+		if err := os.Setenv("COFFER_LISTEN", "127.0.0.1:0"); err != nil {
+			panic(err)
+		}
+	}
 	testscript.Main(m, map[string]func(){
 		"coffer": func() {
 			os.Exit(app.Main(os.Args, app.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: remoteEnv}))

@@ -2,239 +2,341 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"coffer/app/alerts"
 	"coffer/app/cert"
 	"coffer/app/domain"
 	"coffer/app/httpd"
-	"coffer/tenants"
+	"coffer/app/store"
 )
 
-// network is the one port: where it listens, what it shows and what it answers
-// with.
+// renewEvery is how often is looked whether the certificate is due, or the
+// machine has other names or addresses.
+const renewEvery = time.Minute
+
+// network is the TLS port of a daemon: its certificate, its listener, and the
+// server that answers there.
 type network struct {
-	cfg    Config
-	log    *slog.Logger
-	server *httpd.Server
-	tcp    net.Listener // nil if there is no port
-	own    *cert.Own    // nil where a certificate was brought, or TLS is off
-	brings *cert.Brought
-	inbox  atomic.Pointer[alerts.Inbox] // nil until there is an appliance
+	cfg     Config
+	log     *slog.Logger
+	own     *cert.Own     // nil with a brought one, or without TLS
+	brought *cert.Brought // nil with Coffer's own, or without TLS
+	server  *httpd.Server
+	inbox   atomic.Pointer[alerts.Inbox] // nil until there is an appliance
+
+	mu       sync.Mutex
+	listener net.Listener // nil while the port is closed
 }
 
-// openNetwork listens, so that a port that is taken is found before anything
-// else is done.
-func openNetwork(cfg Config, log *slog.Logger, now func() time.Time) (*network, error) {
-	n := &network{cfg: cfg, log: log}
-	if cfg.Listen == listenOff {
-		return n, nil
+// newNetwork opens the port, so that one that is taken is found before anything
+// else, and reads the certificate, if there is one yet.
+func newNetwork(cfg Config, log *slog.Logger) (n *network, err error) {
+	n = &network{cfg: cfg, log: log}
+	if err := n.bind(); err != nil {
+		return nil, err
 	}
-	var err error
 	switch {
 	case !cfg.TLS:
 	case cfg.TLSCert != "":
-		n.brings, err = cert.OpenBrought(cfg.TLSCert, cfg.TLSKey, now, func(err error) {
-			log.LogAttrs(context.Background(), slog.LevelError, "the certificate", slog.String("error", err.Error()))
-			if inbox := n.inbox.Load(); inbox != nil {
-				inbox.Raise(alerts.Certificate, "", "the certificate that was brought cannot be used, so the one before stays: "+err.Error())
-			}
-		})
+		n.brought, err = cert.OpenBrought(cfg.TLSCert, cfg.TLSKey, cfg.wall, n.badPair)
 	default:
-		n.own, err = cert.OpenOwn(cfg.Data)
+		n.own, err = cert.OpenOwn(cert.Options{Data: cfg.Data, Names: cfg.Names, Now: cfg.wall})
 	}
 	if err != nil {
-		return nil, err
-	}
-	if n.tcp, err = net.Listen("tcp", cfg.Listen); err != nil {
-		return nil, listenError(cfg.Listen, err)
+		return nil, errors.Join(err, n.close())
 	}
 	return n, nil
 }
 
-// listenError says what to do about a port that cannot be had.
-func listenError(addr string, err error) error {
-	e := domain.Errorf(domain.Unavailable, "cannot listen on %s: %w", addr, err)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return e.WithHint("another program has that port: stop it, or choose another with --listen HOST:PORT; --listen off serves the local socket alone")
+// answer sets what answers at the port.
+func (n *network) answer(conns int, now func() time.Time, surfaces ...httpd.Surface) {
+	n.server = httpd.New(n.log, httpd.Options{MaxConns: conns, Proxies: n.cfg.Proxies, HSTS: n.brought != nil, Now: now}, surfaces...)
+}
+
+// trouble tells the operator of the certificate.
+func (n *network) trouble(what string, err error) {
+	n.log.LogAttrs(context.Background(), slog.LevelError, what, slog.String("error", err.Error()))
+	if inbox := n.inbox.Load(); inbox != nil {
+		inbox.Raise(alerts.Certificate, "", what+": "+err.Error())
 	}
-	return e.WithHint("choose an address of this machine with --listen HOST:PORT")
 }
 
-// names are those of the certificate, as the machine is now.
-func (n *network) names() cert.Names {
-	hostname, _ := os.Hostname()
-	addrs, _ := net.InterfaceAddrs()
-	return cert.Machine(n.cfg.Names, hostname, addrs)
+func (n *network) badPair(err error) {
+	n.trouble("the certificate that was brought cannot be used, so the one before stays", err)
 }
 
-// renew makes the appliance's own certificate again if it is due.
-func (n *network) renew(a *cert.Authority, now time.Time) error {
+// attach gives the certificate its authority once the control store is open. A
+// port without a certificate stays closed; it is no reason to close the socket.
+func (n *network) attach(ctx context.Context, db *store.Store) {
 	if n.own == nil {
+		return
+	}
+	replaced, err := n.own.Attach(ctx, db)
+	if err != nil {
+		n.trouble("the certificate of this machine could not be made", err)
+	}
+	if replaced {
+		n.log.LogAttrs(ctx, slog.LevelWarn, "there is a new certificate authority: clients must be told to trust it",
+			slog.String("fingerprint", n.own.Fingerprint()))
+	}
+}
+
+// ready says whether the port can answer: there is a certificate, or none is
+// needed.
+func (n *network) ready() bool { return n.own == nil || n.own.Ready() }
+
+// bind opens the port.
+func (n *network) bind() error {
+	l, err := net.Listen("tcp", n.cfg.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) && n.cfg.anyPort {
+		host, _, _ := net.SplitHostPort(n.cfg.Listen) // it was checked
+		l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+	}
+	if err != nil {
+		return listenError(n.cfg.Listen, err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.listener = l
+	return nil
+}
+
+// listenError says what to do about a port that cannot be opened.
+func listenError(address string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return domain.Errorf(domain.Unavailable, "the port %s is in use by another program", address).
+			WithHint("stop that one, or choose another port: --listen :8444")
+	case errors.Is(err, syscall.EACCES):
+		return domain.Errorf(domain.Unavailable, "the port %s may not be opened by this user", address).
+			WithHint("choose a port above 1023: --listen :8443")
+	}
+	return domain.Errorf(domain.Unavailable, "the address %s cannot be listened on: %w", address, err).
+		WithHint("choose another: --listen HOST:PORT")
+}
+
+// bound is the address of the open port.
+func (n *network) bound() (netip.AddrPort, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.listener == nil {
+		return netip.AddrPort{}, false
+	}
+	a, ok := n.listener.Addr().(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}, false
+	}
+	return netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port()), true
+}
+
+// retreat closes the port, whose address is kept for later, where there is no
+// certificate yet: who connected would wait for nothing.
+func (n *network) retreat() error {
+	if n.ready() {
 		return nil
 	}
-	made, err := n.own.Renew(a, n.names(), now)
-	if made {
-		n.log.LogAttrs(context.Background(), slog.LevelInfo, "made a certificate for this machine", slog.Time("ends", n.own.Expires()))
-	}
+	n.mu.Lock()
+	n.cfg.Listen = n.listener.Addr().String()
+	n.mu.Unlock()
+	err := n.close()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.listener = nil
 	return err
 }
 
-// listener speaks what the configuration says.
-func (n *network) listener() net.Listener {
-	switch {
-	case !n.cfg.TLS:
-		return n.tcp
-	case n.brings != nil:
-		return httpd.TLS(n.tcp, n.brings.Certificate)
+// run serves on the port until Shutdown. One that was closed for want of a
+// certificate is opened when Coffer is.
+func (n *network) run(ctx context.Context, opened <-chan struct{}) error {
+	if _, open := n.bound(); !open {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-opened:
+		}
+		if !n.ready() {
+			return nil // attach said why; whoever unsealed at the socket is being served there
+		}
+		if err := n.bind(); err != nil {
+			n.log.LogAttrs(ctx, slog.LevelError, "the port stays closed", slog.String("error", err.Error()))
+			return nil
+		}
+		n.log.LogAttrs(ctx, slog.LevelInfo, "the port is open", slog.String("url", n.url()))
 	}
-	return httpd.TLS(n.tcp, n.own.Certificate)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		l := n.listener
+		if n.cfg.TLS {
+			l = httpd.TLS(l, n.certificate())
+		}
+		return n.server.Serve(l)
+	})
+	group.Go(func() error { return n.maintain(ctx) })
+	return group.Wait()
 }
 
-// ready says whether the port can be served: there is a certificate, or none is
-// needed.
-func (n *network) ready() bool { return n.tcp != nil && (n.own == nil || n.own.Ready()) }
-
-// watch reloads a certificate that was brought when the process is told to
-// (SIGHUP), until the context ends.
-func (n *network) watch(ctx context.Context) {
-	if n.brings == nil {
-		return
+func (n *network) certificate() func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if n.brought != nil {
+		return n.brought.Certificate
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+	return n.own.Certificate
+}
+
+// maintain renews the certificate when it is due, and looks at once on SIGHUP.
+func (n *network) maintain(ctx context.Context) error {
+	hangUp := make(chan os.Signal, 1)
+	signal.Notify(hangUp, syscall.SIGHUP)
+	defer signal.Stop(hangUp)
+	tick := time.NewTicker(renewEvery)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return
-		case <-hup:
-			n.brings.Reload()
+			return nil
+		case <-hangUp:
+			if n.brought != nil {
+				if err := n.brought.Reload(); err != nil {
+					n.badPair(err)
+				}
+			}
+		case <-tick.C:
+		}
+		if n.own != nil {
+			if err := n.own.Renew(); err != nil {
+				n.trouble("the certificate of this machine could not be renewed", err)
+			}
 		}
 	}
 }
 
-// Descriptors that the process needs besides those of tenants' files and of
-// connections, and bounds on the latter.
-const (
-	otherFiles = 128
-	leastConns = 64
-	mostConns  = 4096
-)
-
-// maxConns is how many connections the port may have at once: what the limit of
-// open files leaves once the tenants' files have theirs.
-func maxConns() int {
-	var lim syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
-		return leastConns
-	}
-	files := int(min(lim.Cur, 1<<20))
-	return min(max(files-tenants.MaxFiles(files)-otherFiles, leastConns), mostConns)
-}
-
-// close gives the port back.
+// close gives back what was never served.
 func (n *network) close() error {
-	if n == nil || n.tcp == nil {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.listener == nil {
 		return nil
 	}
-	if err := n.tcp.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+	if err := n.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return err
 	}
 	return nil
 }
 
-// url is the address that a person on this machine, or if the port is open to
-// others a person elsewhere, can use. It is never one that nobody can connect to.
+// url is where people find the port, without a slash at its end: never an address
+// that means "any".
 func (n *network) url() string {
-	if n.tcp == nil {
+	if n == nil {
+		return ""
+	}
+	at, open := n.bound()
+	if !open {
 		return ""
 	}
 	scheme := "https"
 	if !n.cfg.TLS {
 		scheme = "http"
 	}
-	port := n.tcp.Addr().(*net.TCPAddr).Port
-	host := n.host()
-	if port == 443 && n.cfg.TLS {
-		if net.ParseIP(host) != nil && net.ParseIP(host).To4() == nil {
-			host = "[" + host + "]"
-		}
-		return scheme + "://" + host + "/"
+	host := n.host(at.Addr())
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
 	}
-	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(port)) + "/"
+	return scheme + "://" + host + ":" + strconv.Itoa(int(at.Port()))
 }
 
-// containerMarks stand in the root of a container: the machine's own names mean
-// nothing outside of it.
-var containerMarks = []string{"/.dockerenv", "/run/.containerenv"}
-
-func (n *network) host() string {
-	if len(n.cfg.Names) > 0 {
-		return n.cfg.Names[0]
-	}
-	listening := n.tcp.Addr().(*net.TCPAddr).IP
+func (n *network) host(at netip.Addr) string {
 	switch {
-	case listening.IsLoopback():
+	case len(n.cfg.Names) > 0:
+		return n.cfg.Names[0]
+	case at.IsLoopback() || inContainer():
 		return "localhost"
-	case !listening.IsUnspecified():
-		return listening.String()
+	case !at.IsUnspecified():
+		return at.String()
 	}
-	for _, mark := range containerMarks {
-		if _, err := os.Stat(mark); err == nil {
-			return "localhost"
+	machine := cert.Machine()
+	own := map[netip.Addr]bool{}
+	for _, a := range machine.Addresses {
+		own[a.Unmap()] = !a.IsLoopback() && !a.IsLinkLocalUnicast()
+	}
+	for _, h := range machine.Hosts {
+		if resolvesTo(h, own) {
+			return strings.ToLower(h)
 		}
 	}
-	addrs, _ := net.InterfaceAddrs()
-	var own []net.IP
-	for _, a := range addrs {
-		if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() {
-			own = append(own, ip.IP)
+	for _, a := range machine.Addresses {
+		if own[a.Unmap()] {
+			return a.Unmap().String()
 		}
-	}
-	if name, err := os.Hostname(); err == nil && leadsTo(name, own) {
-		return name
-	}
-	if len(own) > 0 {
-		return own[0].String()
 	}
 	return "localhost"
 }
 
-// lookupTime bounds asking what a name leads to: offline nobody answers.
-const lookupTime = 500 * time.Millisecond
+// resolveTime is how long the name service may take for the machine's own name.
+const resolveTime = time.Second
 
-// leadsTo says whether a host name leads to one of the addresses.
-func leadsTo(name string, own []net.IP) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
+// resolvesTo says whether a host name leads to one of these addresses.
+func resolvesTo(host string, own map[netip.Addr]bool) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), resolveTime)
 	defer cancel()
-	found, err := net.DefaultResolver.LookupIP(ctx, "ip", name)
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
 		return false
 	}
-	for _, ip := range found {
-		for _, mine := range own {
-			if mine.Equal(ip) {
-				return true
-			}
+	for _, a := range found {
+		if own[a.Unmap()] {
+			return true
 		}
 	}
 	return false
 }
 
-// fingerprint is that of what clients have to trust, "" where nothing of
-// Coffer's own has to be.
+// inContainer says whether this is the inside of a container, whose addresses
+// mean nothing to people outside.
+func inContainer() bool { return !missing("/.dockerenv") || !missing("/run/.containerenv") }
+
+// fingerprint is that of the authority, which people compare with what their
+// client says; "" where nothing of Coffer's own has to be trusted.
 func (n *network) fingerprint() string {
-	if n.own == nil {
+	if n == nil || n.own == nil {
 		return ""
 	}
-	return cert.Fingerprint(n.own.Authority())
+	return n.own.Fingerprint()
+}
+
+// fdReserve are the descriptors that neither connections nor tenants' files get:
+// the journal, the stores, what is open for a moment.
+const fdReserve = 256
+
+// Connections at once, if the process may have the descriptors.
+const (
+	maxConnections   = 2048 // at the TLS port; 100 MB if all are open
+	maxSocketClients = 256  // at the local socket
+)
+
+// shares divides the descriptors that the process may have: a third for
+// connections, the rest for tenants' files, of which one connection takes three.
+func shares() (port, socket, files int, err error) {
+	var lim syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
+		return 0, 0, 0, fmt.Errorf("reading the limit of open files: %w", err)
+	}
+	rest := max(0, int(min(lim.Cur, 1<<20))-fdReserve)
+	socket = min(maxSocketClients, max(rest/12, 8))
+	port = min(maxConnections, max(rest/4, 16))
+	return port, socket, max(0, rest-port-socket) / 3, nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -21,6 +22,25 @@ func jsongetCommand(ts *testscript.TestScript, neg bool, args []string) {
 	v, err := jsonValue([]byte(ts.ReadFile(args[1])), args[2])
 	ts.Check(err)
 	ts.Setenv(args[0], v)
+}
+
+// fieldCommand reads a line of the block that `coffer serve` prints.
+func fieldCommand(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 3, "field VAR FILE NAME")
+	for line := range strings.Lines(ts.ReadFile(args[1])) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), args[2]+": "); ok {
+			ts.Setenv(args[0], value)
+			return
+		}
+	}
+	ts.Fatalf("there is no line %s", args[2])
+}
+
+func portCommand(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "port VAR URL")
+	u, err := url.Parse(args[1])
+	ts.Check(err)
+	ts.Setenv(args[0], u.Port())
 }
 
 func jsonisCommand(ts *testscript.TestScript, neg bool, args []string) {

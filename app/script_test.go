@@ -38,6 +38,8 @@ import (
 //	flip FILE OFFSET            invert one bit; an offset below zero counts from the end, and
 //	                            "live" is one that is in use in a control.db or keys.db
 //	mark, unchanged             remember the bytes of the data directory; compare with them
+//	field VAR FILE NAME         set a variable from a "name: value" line
+//	port VAR URL                set a variable to the port of a URL
 //	lacks PATH TEXT             no file at or under the path has the text
 //	tpm start|stop|restart|clear|swap
 //	                            a TPM of the script's own, at $TPM
@@ -57,7 +59,7 @@ func TestScripts(t *testing.T) {
 // local are the scripts about what there is at the local socket alone: unsealing,
 // health, the socket itself, what only it may.
 var local = map[string]bool{
-	"first_start": true, "passphrase": true, "keyfile": true, "seal_slots": true, "tpm_lost": true, "held": true, "health": true, "people": true,
+	"first_start": true, "passphrase": true, "keyfile": true, "seal_slots": true, "tpm_lost": true, "held": true, "health": true, "network": true, "people": true,
 }
 
 // TestScriptsOverTheNetwork runs the same scripts with a client that knows an
@@ -85,6 +87,7 @@ func runScripts(t *testing.T, scripts []string, remote bool) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": serveCommand, "refused": refusedCommand, "halt": haltCommand, "kill9": kill9Command, "ends": endsCommand, "limit": limitCommand,
 			"exits": exitsCommand, "until": untilCommand,
+			"field": fieldCommand, "port": portCommand,
 			"jsonget": jsongetCommand, "jsonis": jsonisCommand,
 			"write": writeCommand, "fill": fillCommand, "lines": linesCommand, "flip": flipCommand,
 			"mark": markCommand, "unchanged": unchangedCommand, "lacks": lacksCommand,
@@ -114,6 +117,7 @@ func newSession(env *testscript.Env, remote bool) error {
 	env.Setenv("COFFER_DATA", filepath.Join(shortDir(tb), "d"))
 	env.Setenv("COFFER_LISTEN", "127.0.0.1:0")
 	env.Setenv("UID", strconv.Itoa(os.Geteuid())) // the name of the one at the socket is uid-$UID
+	env.Setenv("COFFER_LISTEN", "127.0.0.1:0")    // scripts run side by side
 	env.Setenv("COFFER_TPM", filepath.Join(env.WorkDir, "no-tpm"))
 	env.Defer(func() {
 		if s.daemon != nil {

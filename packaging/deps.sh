@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and the machine lacks: swtpm, the software TPM
-# that stands in for the chip, gcc for the race detector, Chromium, which
+# that stands in for the chip, openssl, whose certificates are others' than
+# Coffer's, gcc for the race detector, Chromium, which
 # looks at the pages, certutil, which makes it trust a certificate, and what builds and
 # runs the image without a service: buildah and podman with runc, and the network
 # of containers (netavark, aardvark-dns, iptables).
@@ -8,6 +9,7 @@ set -euo pipefail
 
 missing=()
 command -v swtpm >/dev/null || missing+=(swtpm)
+command -v openssl >/dev/null || missing+=(openssl)
 command -v gcc >/dev/null || missing+=(gcc libc6-dev)
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing+=(chromium)
 command -v certutil >/dev/null || missing+=(libnss3-tools)

@@ -89,9 +89,6 @@ func setField(v reflect.Value, name, text string) error {
 
 // decodeBody reads the JSON object of requests that have one.
 func decodeBody[In any](c *fiber.Ctx, in *In) error {
-	if len(c.Request().Header.Peek(fiber.HeaderContentEncoding)) > 0 {
-		return domain.Fieldf(fiber.HeaderContentEncoding, "compressed requests are not read").WithHint("send the body as it is")
-	}
 	body := c.Body()
 	if len(body) == 0 {
 		return nil

@@ -1,152 +1,187 @@
 package cert
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math/big"
+	"net"
+	"strings"
 	"time"
 
+	"coffer/app/domain"
 	"coffer/app/store"
 )
 
 const (
-	bucketTLS     = "tls"
-	keyAuthority  = "authority"
-	recordVersion = 1
-
-	authorityLife = 10 * 365 * 24 * time.Hour
-	leafLife      = 90 * 24 * time.Hour
-	// backdate is how far clocks of clients may be behind this machine's.
-	backdate = time.Hour
+	bucket       = "tls"
+	keyAuthority = "authority"
+	version      = 1
+	recordName   = "the certificate authority's record"
 )
 
-// record is the authority as it is stored.
+// How long certificates live.
+const (
+	authorityLife = 3652 * 24 * time.Hour // ten years
+	authorityRest = 180 * 24 * time.Hour  // with less than this left, another authority is made
+	leafLife      = 90 * 24 * time.Hour
+	backdate      = 24 * time.Hour // for clients whose clock is slow
+)
+
+// record is how the authority is kept in the control store. See FORMAT.md.
 type record struct {
 	Version     int    `json:"version"`
-	Certificate []byte `json:"certificate"` // DER (RFC 5280)
-	Key         []byte `json:"key"`         // PKCS #8 DER (RFC 5958), ECDSA P-256
+	Certificate []byte `json:"certificate"` // DER
+	Key         []byte `json:"key"`         // PKCS #8
 }
 
-// Authority makes the appliance's own certificates.
-type Authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+// authority signs leaves.
+type authority struct {
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
 }
 
-// OpenAuthority reads the authority from the control store, or makes it there.
-func OpenAuthority(ctx context.Context, db *store.Store, now time.Time) (*Authority, error) {
-	var a *Authority
-	err := db.View(ctx, func(tx *store.Tx) (err error) {
-		b, err := tx.Get(bucketTLS, []byte(keyAuthority))
+// newAuthority makes an authority that may sign leaves and nothing below them.
+func newAuthority(now time.Time) (authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return authority{}, err
+	}
+	mark := make([]byte, 4)
+	_, _ = rand.Read(mark) // never fails: it would end the process first
+	template := &x509.Certificate{
+		SerialNumber: serial(), Subject: pkix.Name{CommonName: "Coffer CA " + hex.EncodeToString(mark)},
+		NotBefore: now.Add(-backdate), NotAfter: now.Add(authorityLife),
+		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return authority{}, err
+	}
+	certificate, err := x509.ParseCertificate(der)
+	return authority{certificate, key}, err
+}
+
+// serial is a random serial number of 127 bits, above zero (RFC 5280 section
+// 4.1.2.2).
+func serial() *big.Int {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b)
+	b[0] = b[0]&0x7f | 0x40
+	return new(big.Int).SetBytes(b)
+}
+
+// sign makes a leaf for names, and gives it with its key, both as DER.
+func (a authority) sign(names Names, now time.Time) (der, key []byte, err error) {
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial(), Subject: pkix.Name{CommonName: "Coffer"},
+		NotBefore: now.Add(-backdate), NotAfter: now.Add(leafLife), BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames: names.Hosts,
+	}
+	for _, ip := range names.Addresses {
+		template.IPAddresses = append(template.IPAddresses, net.IP(ip.AsSlice()))
+	}
+	if der, err = x509.CreateCertificate(rand.Reader, template, a.certificate, k.Public(), a.key); err != nil {
+		return nil, nil, err
+	}
+	key, err = x509.MarshalPKCS8PrivateKey(k)
+	return der, key, err
+}
+
+// lasts says whether the authority can sign leaves now: one that was made under
+// a clock far ahead, or that ends soon, cannot.
+func (a authority) lasts(now time.Time) bool {
+	return !now.Before(a.certificate.NotBefore) && now.Before(a.certificate.NotAfter.Add(-authorityRest))
+}
+
+// findAuthority reads the authority from the control store, and makes another if
+// there is none or it has come to its end.
+func findAuthority(ctx context.Context, db *store.Store, now time.Time) (a authority, made bool, err error) {
+	err = db.View(ctx, func(tx *store.Tx) error {
+		b, err := tx.Get(bucket, []byte(keyAuthority))
 		if err == nil {
-			a, err = decode(b)
+			a, err = decodeAuthority(b)
 		}
 		return err
 	})
-	if !errors.Is(err, store.ErrNotFound) {
-		return a, err
+	if err == nil && a.lasts(now) {
+		return a, false, nil
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return a, false, err
 	}
 	if a, err = newAuthority(now); err != nil {
-		return nil, err
+		return a, false, err
 	}
 	b, err := a.encode()
 	if err != nil {
-		return nil, err
+		return a, false, err
 	}
-	_, err = db.Update(ctx, func(tx *store.Tx) error { return tx.Put(bucketTLS, []byte(keyAuthority), b) })
-	return a, err
+	_, err = db.Update(ctx, func(tx *store.Tx) error { return tx.Put(bucket, []byte(keyAuthority), b) })
+	return a, true, err
 }
 
-// newAuthority makes a root that signs leaves and nothing else. Its name has a
-// random part, so that two appliances are two entries in a browser's list.
-func newAuthority(now time.Time) (*Authority, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	var tag [4]byte
-	_, _ = rand.Read(tag[:]) // never fails: it would end the process first
-	template := &x509.Certificate{
-		SerialNumber: serial(), Subject: pkix.Name{CommonName: "Coffer CA " + hex.EncodeToString(tag[:])},
-		NotBefore: now.Add(-backdate).UTC(), NotAfter: now.Add(authorityLife).UTC(),
-		KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true, MaxPathLenZero: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return nil, fmt.Errorf("making the certificate authority: %w", err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	return &Authority{cert, key}, err
-}
-
-// serial is a random number of 127 bits (RFC 5280, section 4.1.2.2).
-func serial() *big.Int {
-	var b [16]byte
-	_, _ = rand.Read(b[:])
-	b[0] &= 0x7f
-	b[15] |= 1
-	return new(big.Int).SetBytes(b[:])
-}
-
-func (a *Authority) encode() ([]byte, error) {
+func (a authority) encode() ([]byte, error) {
 	key, err := x509.MarshalPKCS8PrivateKey(a.key)
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(record{recordVersion, a.cert.Raw, key})
+	return json.Marshal(record{version, a.certificate.Raw, key})
 }
 
-// decode reads a record strictly: the key must be the certificate's.
-func decode(b []byte) (*Authority, error) {
-	const what = "the record of the certificate authority"
+// decodeAuthority reads a record strictly: the key is the certificate's, and the
+// certificate that of an authority which signed itself.
+func decodeAuthority(b []byte) (a authority, err error) {
 	var r record
-	if err := store.DecodeRecord(recordVersion, what, b, &r); err != nil {
-		return nil, err
+	if err := store.DecodeRecord(version, recordName, b, &r); err != nil {
+		return a, err
 	}
-	cert, err := x509.ParseCertificate(r.Certificate)
-	if err != nil {
-		return nil, store.MalformedRecord(what, err)
+	if a.certificate, err = x509.ParseCertificate(r.Certificate); err != nil {
+		return a, store.MalformedRecord(recordName, err)
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(r.Key)
 	if err != nil {
-		return nil, store.MalformedRecord(what, errors.New("its key cannot be read"))
+		return a, store.MalformedRecord(recordName, err)
 	}
 	key, ok := parsed.(*ecdsa.PrivateKey)
-	if !ok || !key.PublicKey.Equal(cert.PublicKey) || !cert.IsCA {
-		return nil, store.MalformedRecord(what, errors.New("its key is not that of its certificate"))
+	if !ok || !key.PublicKey.Equal(a.certificate.PublicKey) {
+		return a, store.MalformedRecord(recordName, errors.New("the key is not the certificate's"))
 	}
-	if again, err := x509.MarshalPKCS8PrivateKey(key); err != nil || !bytes.Equal(again, r.Key) {
-		return nil, store.MalformedRecord(what, errors.New("its key is not in the one form"))
+	if err := a.certificate.CheckSignatureFrom(a.certificate); err != nil {
+		return a, store.MalformedRecord(recordName, err)
 	}
-	return &Authority{cert, key}, nil
+	a.key = key
+	if again, err := a.encode(); err != nil || string(again) != string(b) {
+		return a, store.MalformedRecord(recordName, errors.New("not in the one form that is written"))
+	}
+	return a, nil
 }
 
-// issue makes a leaf for names.
-func (a *Authority) issue(names Names, now time.Time) (leaf, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return leaf{}, err
+// Fingerprint is the SHA-256 of a certificate as people compare it: pairs of
+// hexadecimal digits with colons between.
+func Fingerprint(der []byte) string {
+	sum := sha256.Sum256(der)
+	parts := make([]string, len(sum))
+	for i, b := range sum {
+		parts[i] = strings.ToUpper(hex.EncodeToString([]byte{b}))
 	}
-	template := &x509.Certificate{
-		SerialNumber: serial(), Subject: pkix.Name{CommonName: names.first()},
-		NotBefore: now.Add(-backdate).UTC(), NotAfter: now.Add(leafLife).UTC(),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		BasicConstraintsValid: true, DNSNames: names.DNS, IPAddresses: names.IP,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		return leaf{}, fmt.Errorf("making the certificate of this machine: %w", err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	return leaf{cert, a.cert, key}, err
+	return strings.Join(parts, ":")
+}
+
+// damaged is a file of this package that does not read.
+func damaged(path string, err error) error {
+	return domain.Errorf(domain.Tampered, "%s is not as Coffer wrote it: %w", path, err)
 }

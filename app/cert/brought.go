@@ -2,8 +2,8 @@ package cert
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
+	"errors"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -11,15 +11,15 @@ import (
 	"coffer/app/domain"
 )
 
-// lookEvery is how often the files are looked at, at most.
-const lookEvery = 5 * time.Second
+// lookEvery is how often the files are looked at, at most, when handshakes come.
+const lookEvery = 3 * time.Second
 
-// Brought is a certificate that somebody brings in two files, and replaces there
-// when it has to be renewed.
+// Brought is a certificate that the operator brought, in two files that somebody
+// else renews. Changes are noticed at handshakes. It is safe for concurrent use.
 type Brought struct {
-	certPath, keyPath string
-	now               func() time.Time
-	failed            func(error) // hears of a new pair that cannot be used
+	cert, key string
+	now       func() time.Time
+	failed    func(error)
 
 	mu     sync.Mutex
 	pair   *tls.Certificate
@@ -27,98 +27,119 @@ type Brought struct {
 	looked time.Time
 }
 
-// stamp tells that a file changed.
+// stamp tells one state of a file from another.
 type stamp struct {
+	at   time.Time
 	size int64
-	mod  time.Time
+	id   any // device and inode: a symbolic link may be set to another file
 }
 
-// OpenBrought reads the pair. Later changes of the files are taken up by
-// themselves; one that cannot be used leaves the pair before in place and is
-// told to failed.
+// OpenBrought reads both files, whose pair must match and be valid today. failed
+// is told when a later pair is no good and the one before stays in use; now nil
+// is the machine's clock.
 func OpenBrought(certPath, keyPath string, now func() time.Time, failed func(error)) (*Brought, error) {
-	b := &Brought{certPath: certPath, keyPath: keyPath, now: now, failed: failed, looked: now()}
-	seen, err := b.stamps()
-	if err != nil {
-		return nil, err
+	if now == nil {
+		now = time.Now
 	}
-	pair, err := b.load()
-	if err != nil {
-		return nil, err
-	}
-	b.pair, b.seen = pair, seen
-	return b, nil
+	b := &Brought{cert: certPath, key: keyPath, now: now, failed: failed}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b, b.load()
 }
 
-// load reads and checks the pair.
-func (b *Brought) load() (*tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(b.certPath, b.keyPath)
+// load reads the pair; b.mu is held. What was seen is noted before, so that a
+// change while it is read is found at the next look.
+func (b *Brought) load() error {
+	b.looked, b.seen = b.now(), [2]stamp{stampOf(b.cert), stampOf(b.key)}
+	pair, err := b.read()
 	if err != nil {
-		return nil, domain.Errorf(domain.Invalid, "the certificate %s with the key %s cannot be used: %w", b.certPath, b.keyPath, err).
-			WithHint("both in PEM; first the certificate of this machine, then those that signed it")
+		return err
 	}
-	if pair.Leaf == nil {
-		if pair.Leaf, err = x509.ParseCertificate(pair.Certificate[0]); err != nil {
-			return nil, err
-		}
+	b.pair = pair
+	return nil
+}
+
+func (b *Brought) read() (*tls.Certificate, error) {
+	certText, err := readBrought("tls-cert", b.cert)
+	if err != nil {
+		return nil, err
 	}
-	if now := b.now(); now.After(pair.Leaf.NotAfter) {
-		return nil, domain.Errorf(domain.Invalid, "the certificate %s ended on %s", b.certPath, pair.Leaf.NotAfter.Format(time.DateOnly)).
-			WithHint("renew it, or leave --tls-cert out for one of Coffer's own")
+	keyText, err := readBrought("tls-key", b.key)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(certText, keyText)
+	if err != nil {
+		return nil, domain.Fieldf("tls-cert", "%s and %s are no pair of certificate and key: %v", b.cert, b.key, err).
+			WithHint("both in PEM: the certificate first, then those that lead to its authority; the key without a passphrase")
+	}
+	now := b.now()
+	switch leaf := pair.Leaf; {
+	case !now.Before(leaf.NotAfter):
+		return nil, domain.Fieldf("tls-cert", "the certificate in %s ended at %s", b.cert, leaf.NotAfter.UTC().Format(time.RFC3339)).
+			WithHint("put a renewed one there, or leave --tls-cert and --tls-key away for one of Coffer's own")
+	case now.Before(leaf.NotBefore):
+		return nil, domain.Fieldf("tls-cert", "the certificate in %s begins at %s only", b.cert, leaf.NotBefore.UTC().Format(time.RFC3339)).
+			WithHint("look at the machine's clock")
 	}
 	return &pair, nil
 }
 
-func (b *Brought) stamps() (s [2]stamp, err error) {
-	for i, path := range []string{b.certPath, b.keyPath} {
-		info, err := os.Stat(path)
-		if err != nil {
-			return s, domain.Errorf(domain.Invalid, "%w", err).WithHint("name a readable file with --tls-cert and --tls-key")
-		}
-		s[i] = stamp{info.Size(), info.ModTime()}
-	}
-	return s, nil
-}
-
-// Certificate is what a handshake shows.
-func (b *Brought) Certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if now := b.now(); now.Sub(b.looked) >= lookEvery || now.Before(b.looked) {
-		b.looked = now
-		b.look(false)
-	}
-	return b.pair, nil
-}
-
-// Reload looks at the files now.
-func (b *Brought) Reload() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.look(true)
-}
-
-// look takes a changed pair up; b.mu is held.
-func (b *Brought) look(always bool) {
-	seen, err := b.stamps()
-	if err == nil && seen == b.seen && !always {
-		return
-	}
-	var pair *tls.Certificate
-	if err == nil {
-		b.seen = seen
-		pair, err = b.load()
+// readBrought reads a file of the operator's, which may be a symbolic link, as
+// those of certbot and Kubernetes are.
+func readBrought(field, path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxFile) {
+		err = errors.New("not a file of a certificate's size")
 	}
 	if err != nil {
-		b.failed(fmt.Errorf("keeping the certificate that ends on %s: %w", b.pair.Leaf.NotAfter.Format(time.DateOnly), err))
-		return
+		return nil, domain.Fieldf(field, "%s cannot be read: %v", path, plainError(err))
 	}
-	b.pair = pair
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, domain.Fieldf(field, "%s cannot be read: %v", path, plainError(err)).
+			WithHint("the user that runs Coffer must be able to read it")
+	}
+	return text, nil
 }
 
-// Expires is when the certificate that is shown ends.
-func (b *Brought) Expires() time.Time {
+// plainError is what the system said, without the path once more.
+func plainError(err error) error {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		return at.Err
+	}
+	return err
+}
+
+// Reload reads the files again, whatever they look like. A pair that is no good
+// is an error, and the one before stays in use.
+func (b *Brought) Reload() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.pair.Leaf.NotAfter
+	return b.load()
+}
+
+// Certificate gives the pair to a handshake, after a look at the files.
+func (b *Brought) Certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	b.mu.Lock()
+	pair, err := b.look()
+	b.mu.Unlock()
+	if err != nil {
+		b.failed(err)
+	}
+	return pair, nil
+}
+
+// look loads the files if they changed since they were last looked at; b.mu is
+// held.
+func (b *Brought) look() (*tls.Certificate, error) {
+	if since := b.now().Sub(b.looked); since >= 0 && since < lookEvery {
+		return b.pair, nil
+	}
+	b.looked = b.now()
+	if b.seen == [2]stamp{stampOf(b.cert), stampOf(b.key)} {
+		return b.pair, nil
+	}
+	err := b.load()
+	return b.pair, err
 }

@@ -1,14 +1,13 @@
-// Package cert holds what the TLS port shows: a certificate authority of the
-// appliance's own with a leaf for this machine's names, or a pair of files that
-// somebody brings.
+// Package cert gives the TLS port its certificate: one of Coffer's own, or one
+// that the operator brought.
 //
-// The authority's private key lies in the control store alone, sealed like
-// everything there: who copies the disk cannot make certificates that a browser
-// which trusts the authority would take. The leaf's key has to be at hand while
-// the appliance is sealed, so it lies in the data directory, for at most the
-// leaf's 90 days. The leaf is made again when two thirds of its time are over,
-// and whenever the machine's names or addresses changed.
+// Coffer's own authority lives ten years. Its private key exists only sealed in
+// the control store, bucket "tls", so that a thief of the disk cannot make
+// certificates that the clients trust. The certificate of the port, the leaf,
+// lives 90 days and stands with its key in tls/ of the data directory, so that
+// the port answers while Coffer is sealed too; it is made again at two thirds of
+// its life and when the names of the machine change. FORMAT.md describes both.
 //
-// The package owns the bucket "tls" and the files tls/leaf.pem and ca.crt.
-// FORMAT.md describes them.
+// Certificates go by the wall clock, not by the clock that never runs backwards:
+// clients look at theirs.
 package cert

@@ -3,89 +3,102 @@ package cert
 import (
 	"net"
 	"net/netip"
-	"regexp"
+	"os"
 	"slices"
 	"strings"
 
 	"coffer/app/domain"
 )
 
-// maxNames bounds the names of a certificate, whatever interfaces there are.
-const maxNames = 64
+// Bounds of what a certificate is for.
+const (
+	MaxNames     = 16 // that the operator can add
+	maxAddresses = 32 // of the machine's interfaces
+)
 
-// Names are what a certificate is for.
+// Names are what a certificate is for: host names in lower case, and addresses.
 type Names struct {
-	DNS []string
-	IP  []net.IP
+	Hosts     []string
+	Addresses []netip.Addr
 }
 
-// hostPattern is a host name (RFC 1123, section 2.1), in lower case.
-var hostPattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-
-// ParseName checks a host name or an address that came from outside.
+// ParseName reads one host name or address that the operator wants in the
+// certificate.
 func ParseName(s string) (string, error) {
-	s = strings.ToLower(s)
-	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
-		return addr.String(), nil
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" && !a.IsUnspecified() {
+		return a.Unmap().String(), nil
 	}
-	if len(s) > 253 || !hostPattern.MatchString(s) {
-		return "", domain.Fieldf("name", "%.60q is neither a host name nor an address", s).WithHint("for example coffer.example.com or 192.0.2.7")
+	if name := strings.ToLower(s); isHostName(name) {
+		return name, nil
 	}
-	return s, nil
+	return "", domain.Fieldf("name", "%.60q is neither a host name nor an address", s).
+		WithHint("write it like coffer.example.com or 192.0.2.10, without port; several with commas between")
 }
 
-// Machine gives the names and addresses of this machine and the given ones
-// before them, as they are now. hostname and addrs are what the system says.
-func Machine(given []string, hostname string, addrs []net.Addr) Names {
-	var n Names
-	for _, name := range given {
-		n.add(name)
+// isHostName says whether s is a host name in lower case (RFC 1123 section 2.1).
+func isHostName(s string) bool {
+	if s == "" || len(s) > 253 {
+		return false
 	}
-	n.add("localhost")
-	if name, err := ParseName(hostname); err == nil {
-		n.add(name)
-	}
-	n.add("127.0.0.1")
-	n.add("::1")
-	for _, a := range addrs {
-		prefix, err := netip.ParsePrefix(a.String())
-		if err == nil && !prefix.Addr().IsLinkLocalUnicast() && !prefix.Addr().IsMulticast() {
-			n.add(prefix.Addr().String())
+	labels := strings.Split(s, ".")
+	for _, l := range labels {
+		if l == "" || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' || strings.Trim(l, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+			return false
 		}
 	}
-	return n
+	// One whose last label is a number would be taken for an address.
+	return strings.Trim(labels[len(labels)-1], "0123456789") != ""
 }
 
-func (n *Names) add(name string) {
-	if len(n.DNS)+len(n.IP) >= maxNames {
-		return
+// Machine gives the host name and the addresses of this machine, link-local ones
+// aside: those mean another machine on every link.
+func Machine() Names {
+	var out Names
+	if host, err := os.Hostname(); err == nil {
+		out.Hosts = []string{host}
 	}
-	if ip := net.ParseIP(name); ip != nil {
-		if !slices.ContainsFunc(n.IP, ip.Equal) {
-			n.IP = append(n.IP, ip)
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return out // the loopback addresses are added by wanted
+	}
+	for _, a := range addresses {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			out.Addresses = append(out.Addresses, p.Addr())
 		}
-	} else if !slices.Contains(n.DNS, name) {
-		n.DNS = append(n.DNS, name)
 	}
+	return out
 }
 
-func (n Names) first() string {
-	if len(n.DNS) > 0 {
-		return n.DNS[0]
+// wanted are the names that a certificate of this machine should have, sorted,
+// each once, a bounded number.
+func wanted(machine Names, extra []string) Names {
+	hosts := []string{"localhost"}
+	for _, h := range machine.Hosts {
+		if h = strings.ToLower(h); isHostName(h) {
+			hosts = append(hosts, h)
+		}
 	}
-	return n.IP[0].String()
+	var own []netip.Addr
+	for _, a := range machine.Addresses {
+		a = a.Unmap().WithZone("")
+		if a.IsValid() && !a.IsLoopback() && !a.IsLinkLocalUnicast() && !a.IsMulticast() && !a.IsUnspecified() {
+			own = append(own, a)
+		}
+	}
+	own = sorted(own, netip.Addr.Compare)
+	own = own[:min(len(own), maxAddresses)]
+	own = append(own, netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback())
+	for _, n := range extra {
+		if a, err := netip.ParseAddr(n); err == nil {
+			own = append(own, a)
+		} else {
+			hosts = append(hosts, n)
+		}
+	}
+	return Names{Hosts: sorted(hosts, strings.Compare), Addresses: sorted(own, netip.Addr.Compare)}
 }
 
-// same says whether both hold the same names, in whatever order.
-func (n Names) same(o Names) bool {
-	return slices.Equal(n.sorted(), o.sorted())
-}
-
-func (n Names) sorted() []string {
-	all := slices.Clone(n.DNS)
-	for _, ip := range n.IP {
-		all = append(all, ip.String())
-	}
-	slices.Sort(all)
-	return all
+func sorted[T comparable](list []T, compare func(a, b T) int) []T {
+	slices.SortFunc(list, compare)
+	return slices.Compact(list)
 }

@@ -51,6 +51,7 @@ type conn struct {
 	config   *tls.Config    // nil without TLS
 	local    *syscall.Ucred // the peer at the local socket
 	peer     netip.Addr     // else the address of the peer
+	source   string         // its key, see limit.Source
 
 	// These belong to the goroutine that serves the connection.
 	begun   bool
@@ -147,7 +148,7 @@ func (c *conn) nextHead() bool {
 			return c.accept(looked + i + 4)
 		}
 		looked = max(0, len(c.in)-3)
-		if no := c.tooLong(); no != nil {
+		if no := c.hopeless(); no != nil {
 			return c.refuse(no)
 		}
 		if began := len(c.in) > 0; began {
@@ -161,8 +162,11 @@ func (c *conn) nextHead() bool {
 	}
 }
 
-// tooLong is why the head that has not ended cannot be one.
-func (c *conn) tooLong() *refusal {
+// hopeless is why the head that has not ended cannot become one.
+func (c *conn) hopeless() *refusal {
+	if len(c.in) > 0 && c.in[0] == recordHandshake { // no method begins so: the client speaks TLS where there is none
+		return bad("this port speaks plain HTTP, not TLS")
+	}
 	if !bytes.Contains(c.in, crlf) && len(c.in) > maxTarget+maxMethod+len("  HTTP/1.1") {
 		return checkTarget("/" + string(make([]byte, maxTarget)))
 	}
@@ -204,7 +208,9 @@ func (c *conn) accept(size int) bool {
 // fill waits for more bytes.
 func (c *conn) fill(until time.Time) error {
 	c.setReadDeadline(until)
-	c.in = append(make([]byte, 0, len(c.in)+readStep), c.in...)
+	if cap(c.in)-len(c.in) < readStep/4 {
+		c.in = append(make([]byte, 0, len(c.in)+readStep), c.in...)
+	}
 	n, err := c.Conn.Read(c.in[len(c.in):cap(c.in)])
 	c.in = c.in[:len(c.in)+n]
 	if n > 0 {
@@ -254,6 +260,7 @@ func (c *conn) Write(p []byte) (n int, err error) {
 
 // refuse answers what is no request, and ends the connection. It is always false.
 func (c *conn) refuse(no *refusal) bool {
+	c.lagging = 0                                               // of the request; the answer may take its own time
 	_, _ = c.Write(no.answer(c.server.hsts && c.Conn != c.raw)) // the client may be gone
 	c.hangUp()
 	return false

@@ -63,7 +63,7 @@ func (cs *connections) evict() bool {
 	strangers := map[string]int{}
 	for c := range cs.open {
 		if c.waiting.Load() != 0 && !c.vouched.Load() {
-			strangers[limit.Source(c.peer)]++
+			strangers[c.source]++
 		}
 	}
 	var victim *conn
@@ -71,7 +71,7 @@ func (cs *connections) evict() bool {
 		if c.vouched.Load() {
 			return false, 0
 		}
-		return true, strangers[limit.Source(c.peer)]
+		return true, strangers[c.source]
 	}
 	for c := range cs.open {
 		since := c.waiting.Load()
@@ -141,6 +141,7 @@ func (d *door) Accept() (net.Conn, error) {
 		default:
 			if a, ok := raw.RemoteAddr().(*net.TCPAddr); ok {
 				c.peer = a.AddrPort().Addr().Unmap()
+				c.source = limit.Source(c.peer)
 			}
 		}
 		if l, ok := d.Listener.(*tlsListener); ok {

@@ -190,7 +190,7 @@ func (h *head) judge(fields map[string]string) *refusal {
 		return bad("the Host header is not the name of a host")
 	}
 	h.host = host
-	if coding, given := fields["content-encoding"]; given && !strings.EqualFold(coding, "identity") {
+	if _, given := fields["content-encoding"]; given { // the framework would decompress it
 		return &refusal{
 			status: http.StatusUnsupportedMediaType, title: "compressed requests are not read",
 			hint: "send the body as it is",
