@@ -50,9 +50,6 @@ func (r *request) clientNewPage(f form) error {
 	return r.render(f.status(), "client-new", clientNewView{base: r.base("Add a client"), form: f, Owner: r.me.Name})
 }
 
-// retentions are the offered times for which a log is kept.
-var retentions = []string{"90=90 days", "365=1 year", "1095=3 years", "3650=10 years"}
-
 func (u *UI) clientCreate(r *request) error {
 	in, err := r.clientIn()
 	var out actions.TenantCreated

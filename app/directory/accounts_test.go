@@ -24,11 +24,10 @@ func change(tb testing.TB, db *store.Store, fn func(tx *store.Tx) error) error {
 // model.
 func TestSessionsAgainstModel(t *testing.T) {
 	type held struct {
-		text    domain.Secret
-		s       directory.Session
-		seen    time.Time
-		ended   bool
-		created int
+		text  domain.Secret
+		s     directory.Session
+		seen  time.Time
+		ended bool
 	}
 	db := storetest.New(t, storetest.MemoryDir(t))
 	round := 0
@@ -141,7 +140,8 @@ func TestLinksOnce(t *testing.T) {
 		return found
 	}
 	for _, l := range []directory.Link{
-		{Kind: directory.SetupLink, By: "system"}, {Kind: directory.InvitationLink, Tenant: "acme", Role: domain.Viewer, By: "p_1"},
+		{Kind: directory.SetupLink, By: "system"},
+		{Kind: directory.InvitationLink, Tenant: "acme", Role: domain.Viewer, By: "p_1"},
 		{Kind: directory.RecoverLink, Person: "p_2", By: "p_1"},
 	} {
 		text := add(l, time.Hour)

@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"fmt"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -116,6 +115,6 @@ func (p *tab) static() {
 		p.t.Errorf("%s: %s", p.path(), bad)
 	}
 	if n := value[int](p, `document.querySelectorAll("script:not([src]), style, iframe, object, embed, base").length`); n > 0 {
-		p.t.Error(fmt.Sprintf("%s has %d elements that no page of ours has", p.path(), n))
+		p.t.Errorf("%s has %d elements that no page of ours has", p.path(), n)
 	}
 }
