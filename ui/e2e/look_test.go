@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
