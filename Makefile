@@ -43,8 +43,8 @@ deps: ## install what the tests drive (swtpm, chromium, buildah, podman) and wha
 
 .PHONY: test
 test: deps vet ## run every test, with the race detector where there is concurrency, and a short fuzzing of every decoder
-	go test -timeout 9m $(TESTS)
-	CGO_ENABLED=1 COFFER_CRASH_ROUNDS=10 go test -race -short -timeout 9m $(RACE)
+	go test -timeout 20m $(TESTS)
+	CGO_ENABLED=1 COFFER_CRASH_ROUNDS=10 go test -race -short -timeout 20m $(RACE)
 	packaging/fuzz.sh 1s
 
 .PHONY: vet

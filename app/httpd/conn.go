@@ -282,10 +282,21 @@ func (c *conn) refuseLate(err error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false // the client went away
 	}
+	if c.stopping() {
+		return c.refuse(&refusal{
+			status: http.StatusServiceUnavailable, title: "Coffer is stopping, and the request had not arrived; nothing was done",
+			hint: "send it again",
+		})
+	}
 	return c.refuse(&refusal{
-		status: http.StatusRequestTimeout, title: "the request did not arrive in time, or Coffer is stopping; nothing was done",
-		hint: "send it again",
+		status: http.StatusRequestTimeout, title: "the request did not arrive in time; nothing was done", hint: "send it again",
 	})
+}
+
+func (c *conn) stopping() bool {
+	c.deadline.Lock()
+	defer c.deadline.Unlock()
+	return c.stopped
 }
 
 // setReadDeadline bounds the next read, which does not wait at all when the

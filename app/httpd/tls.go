@@ -111,7 +111,7 @@ func (no *refusal) answer(hsts bool) []byte {
 
 func kindOfStatus(status int) domain.Kind {
 	switch status {
-	case http.StatusRequestTimeout:
+	case http.StatusRequestTimeout, http.StatusServiceUnavailable:
 		return domain.Unavailable
 	case http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge:
 		return domain.Limit
