@@ -33,3 +33,15 @@ func IsHost(s string) bool { return isHost(s) }
 
 // FailBurst is how many credentials of a source may fail at once.
 const FailBurst = failBurst
+
+// Waiting is how many connections wait for a request.
+func (s *Server) Waiting() (n int) {
+	s.conns.mu.Lock()
+	defer s.conns.mu.Unlock()
+	for c := range s.conns.open {
+		if c.waiting.Load() != 0 {
+			n++
+		}
+	}
+	return n
+}
