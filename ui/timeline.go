@@ -177,6 +177,7 @@ func byDay(events []eventView) (days []dayEvents) {
 type liveView struct {
 	base
 	Events []eventView
+	Ended  []string // markers of intents on the page whose outcome is among the events
 	Live   string
 	New    bool
 }
@@ -215,6 +216,11 @@ func (u *UI) timelineLive(r *request) error {
 	}
 	if v.Events, err = r.eventViews(out.Events); err != nil {
 		return err
+	}
+	for _, e := range out.Events {
+		if e.Intent != nil && *e.Intent <= shown {
+			v.Ended = append(v.Ended, eventView{Seq: *e.Intent}.Marker())
+		}
 	}
 	if n := len(out.Events); n > 0 {
 		shown = out.Events[n-1].Seq
