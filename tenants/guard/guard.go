@@ -20,7 +20,6 @@ type Guard struct {
 	stepping bool    // that statement has been compiled
 	trusted  bool    // Coffer's own statement is compiled or runs
 	busy     bool    // a call is in progress
-	readOnly bool    // within BEGIN … READONLY
 	own      map[string]*sqlite.Stmt
 }
 
@@ -66,6 +65,14 @@ type Request struct {
 	// is not his.
 	Transaction bool
 
+	// ReadOnly refuses a statement that changes the database file: a change
+	// whose request was allowed to read only.
+	ReadOnly bool
+
+	// LastRowID is what last_insert_rowid() says to the statement, as long as it
+	// inserts nothing itself: connections are shared, what was inserted last is not.
+	LastRowID int64
+
 	Rows  int   // narrows Limits.Rows, if not 0
 	Bytes int64 // narrows Limits.Bytes, if not 0
 }
@@ -82,7 +89,8 @@ type Sink struct {
 // Outcome is what a statement did.
 type Outcome struct {
 	Affected        int64 // rows changed by the statement itself, 0 for one that only reads
-	LastInsertRowID int64 // of the connection
+	LastInsertRowID int64 // by this statement, or Request.LastRowID
+	Wrote           bool  // the statement is one that changes the file
 	Report          Report
 }
 
@@ -148,11 +156,16 @@ func (g *Guard) stream(ctx context.Context, r Request, sink Sink) (out Outcome, 
 		return out, problem(codeBlocked, domain.Errorf(domain.Invalid, "%s is not possible here: this statement runs in a transaction of its own", parsed.kind).
 			WithHint("send the statements in one batch or stream"))
 	}
+	if r.ReadOnly && !stmt.ReadOnly() {
+		return out, problem("SQLITE_READONLY", domain.Errorf(domain.Denied, "this request may only read, and %s changes the database", parsed.kind))
+	}
 	if err := g.bind(stmt, r); err != nil {
 		return out, err
 	}
+	out.Wrote = !stmt.ReadOnly()
+	g.conn.SetLastInsertRowID(r.LastRowID)
 	err = g.atomically(ctx, stmt, func() error { return g.rows(ctx, stmt, r, sink, &out) })
-	return out, errors.Join(err, g.afterTransaction(ctx, parsed))
+	return out, err
 }
 
 // rows steps through the statement.
@@ -317,20 +330,5 @@ func (g *Guard) atomically(ctx context.Context, stmt *sqlite.Stmt, run func() er
 		return err
 	}
 	_, err := g.Trusted(end, "RELEASE "+name)
-	return err
-}
-
-// afterTransaction keeps a transaction begun READONLY from writing, and lifts
-// that at its end.
-func (g *Guard) afterTransaction(ctx context.Context, s statement) error {
-	var err error
-	switch {
-	case s.readOnly && g.conn.InTransaction():
-		g.readOnly = true
-		_, err = g.Trusted(ctx, "PRAGMA query_only=1")
-	case g.readOnly && !g.conn.InTransaction():
-		g.readOnly = false
-		_, err = g.Trusted(context.WithoutCancel(ctx), "PRAGMA query_only=0")
-	}
 	return err
 }

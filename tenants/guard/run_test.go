@@ -159,21 +159,22 @@ func TestTransactionsMustBeAllowed(t *testing.T) {
 	}
 }
 
-func TestReadOnlyTransaction(t *testing.T) {
+// TestReadOnlyRequest: what a request that may only read runs changes nothing,
+// also on a connection that may write.
+func TestReadOnlyRequest(t *testing.T) {
 	g := open(t, newFile(t), guard.Writer, guard.Limits{})
-	const insert = `INSERT INTO people(name) VALUES ('x')`
-	mustRun(t, g, `BEGIN TRANSACTION READONLY`)
-	refused(t, g, insert, domain.Denied)
-	refused(t, g, `CREATE TABLE t(a)`, domain.Denied)
-	mustRun(t, g, `ROLLBACK`)
-	mustRun(t, g, insert)
-
-	mustRun(t, g, `BEGIN /* x */ TRANSACTION readonly;`)
-	refused(t, g, `DELETE FROM people`, domain.Denied)
-	if err := g.Rollback(t.Context()); err != nil {
-		t.Fatal(err)
+	for _, sql := range []string{
+		`INSERT INTO people(name) VALUES ('x')`, `CREATE TABLE t(a)`, `DELETE FROM people RETURNING name`, `PRAGMA user_version = 3`,
+		`WITH x AS (SELECT 1) UPDATE people SET name = 'x'`, `REINDEX`, `ANALYZE`,
+	} {
+		_, err := g.Run(t.Context(), guard.Request{SQL: sql, ReadOnly: true})
+		if domain.KindOf(err) != domain.Denied || guard.Code(err) != "SQLITE_READONLY" {
+			t.Errorf("%s: %v", sql, err)
+		}
 	}
-	mustRun(t, g, `DELETE FROM people WHERE name = 'x'`)
+	if _, err := g.Run(t.Context(), guard.Request{SQL: `SELECT name FROM people`, ReadOnly: true}); err != nil {
+		t.Error(err)
+	}
 }
 
 // The record of an intent goes into the transaction of the change.
@@ -192,7 +193,7 @@ func TestTrusted(t *testing.T) {
 		trusted(`BEGIN IMMEDIATE`)
 		res := mustRun(t, g, `INSERT INTO people(name) VALUES ('`+end+`')`)
 		trusted(`INSERT OR REPLACE INTO __coffer_applied(slot, intent) VALUES (?, ?)`, sqlite.Int(int64(100+slot)), sqlite.Blob([]byte{1, 2}))
-		if id := mustRun(t, g, `SELECT last_insert_rowid()`).Rows[0][0].Int64(); id != res.LastInsertRowID || id > 10 {
+		if id := rowID(t, g, res.LastInsertRowID); id != res.LastInsertRowID || id > 10 {
 			t.Errorf("last_insert_rowid() is %d, want %d", id, res.LastInsertRowID)
 		}
 		trusted(end)
@@ -416,4 +417,14 @@ func TestReentry(t *testing.T) {
 	if err != nil || domain.KindOf(inner) != domain.Internal || inner == nil {
 		t.Errorf("%v, %v", err, inner)
 	}
+}
+
+// rowID is what last_insert_rowid() says to who inserted that row last.
+func rowID(t *testing.T, g *guard.Guard, last int64) int64 {
+	t.Helper()
+	res, err := g.Run(t.Context(), guard.Request{SQL: `SELECT last_insert_rowid()`, LastRowID: last})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.Rows[0][0].Int64()
 }

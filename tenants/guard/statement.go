@@ -82,10 +82,9 @@ const schemaCTE = schemaReader + ` AS NOT MATERIALIZED (SELECT type, name, tbl_n
 // statement is what the text alone tells about it. Nothing that is allowed
 // rests on it being right: the authorizer judges what SQLite understood.
 type statement struct {
-	kind     Kind
-	text     string // what SQLite gets
-	schema   bool   // names the schema table
-	readOnly bool   // BEGIN … READONLY
+	kind   Kind
+	text   string // what SQLite gets
+	schema bool   // names the schema table
 }
 
 // classify reads the first statement of a text.
@@ -114,11 +113,8 @@ func classify(sql string) statement {
 	} else if k, ok := kinds[first]; ok {
 		s.kind = k
 	}
-	switch {
-	case s.kind == KindSelect && s.schema:
+	if s.kind == KindSelect && s.schema {
 		s.text = shadowSchema(sql, tokens, with)
-	case s.kind == KindBegin:
-		s.readOnly = beginsReadOnly(sql, tokens)
 	}
 	return s
 }
@@ -169,17 +165,6 @@ func shadowSchema(sql string, tokens []token, with bool) string {
 		at = tokens[1].end
 	}
 	return string(text[:at]) + " " + schemaCTE + ", " + string(text[at:])
-}
-
-// beginsReadOnly recognizes BEGIN TRANSACTION READONLY of libSQL, which SQLite
-// takes for a transaction with a name.
-func beginsReadOnly(sql string, tokens []token) bool {
-	for i := 1; i+1 < len(tokens); i++ {
-		if tokens[i].is(sql, "transaction") && tokens[i+1].is(sql, "readonly") {
-			return true
-		}
-	}
-	return false
 }
 
 // mentionsInternal reports whether a text has the internal prefix anywhere.

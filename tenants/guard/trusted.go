@@ -75,14 +75,12 @@ func runOwn(ctx context.Context, stmt *sqlite.Stmt, args []sqlite.Value) ([][]sq
 	}
 }
 
-// Rollback ends a transaction that is open, if any, and lifts what belonged to
-// it. A pool calls it before it lends the connection to somebody else.
+// Rollback ends a transaction that is open, if any. A pool calls it before it lends the connection to somebody else.
 func (g *Guard) Rollback(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
-	if g.conn.InTransaction() {
-		if _, err := g.Trusted(ctx, "ROLLBACK"); err != nil {
-			return err
-		}
+	if !g.conn.InTransaction() {
+		return nil
 	}
-	return g.afterTransaction(ctx, statement{})
+	_, err := g.Trusted(ctx, "ROLLBACK")
+	return err
 }
