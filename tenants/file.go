@@ -28,15 +28,19 @@ type file struct {
 	alarms uint64 // failures of authentication that were reported
 	limits guard.Limits
 
-	waiting chan struct{} // a place for each statement that runs or waits
-	writing chan struct{} // the turn of the writer
-	reading chan struct{} // a turn for each reader
-	changes int64         // the number of the last mark; whose turn it is to write may use it
+	waiting chan struct{}    // a place for each statement that waits
+	writing chan struct{}    // the turn of the writer
+	reading chan struct{}    // a turn for each reader
+	changes int64            // the number of the last mark; whose turn it is to write may use it
+	recent  []audit.IntentID // of the last marks, likewise
+
+	holding chan struct{} // a turn for each reader that a transaction may hold
 
 	mu      sync.Mutex // guards what follows
-	writer  *conn
-	readers []*conn // idle
-	opened  int     // connections, of the pool's budget
+	writer  session
+	readers []session        // idle
+	opened  int              // connections, of the pool's budget
+	open    map[*Tx]struct{} // transactions that were begun
 
 	// The pool's mutex guards these.
 	users   int
@@ -45,16 +49,11 @@ type file struct {
 	idle    chan struct{}
 }
 
-// conn is a guarded connection.
-type conn struct {
-	sqlite *sqlite.Conn
-	guard  *guard.Guard
-}
-
 func newFile(p *Pool, id domain.TenantID) *file {
 	return &file{
 		pool: p, id: id, ready: make(chan struct{}), gone: make(chan struct{}),
 		waiting: make(chan struct{}, MaxWaiting), writing: make(chan struct{}, 1), reading: make(chan struct{}, ReadersPerTenant),
+		holding: make(chan struct{}, ReadersPerTenant-1), open: map[*Tx]struct{}{},
 	}
 }
 
@@ -66,8 +65,8 @@ PRAGMA cache_size = -1024;
 PRAGMA recursive_triggers = ON;
 `
 
-// open registers the keys and opens the writer, which also recovers the WAL.
-func (f *file) open(ctx context.Context, permit *audit.Permit) (err error) {
+// start registers the keys and opens the writer, which also recovers the WAL.
+func (f *file) start(ctx context.Context, permit *audit.Permit) (err error) {
 	if err := f.pool.checkThere(f.id); err != nil {
 		return err
 	}
@@ -118,7 +117,7 @@ func (f *file) damaged(cause error) error {
 }
 
 // connect opens and guards a connection. It counts against the pool's budget.
-func (f *file) connect(ctx context.Context, role guard.Role) (*conn, error) {
+func (f *file) connect(ctx context.Context, role guard.Role) (session, error) {
 	if err := f.pool.reserve(ctx); err != nil {
 		return nil, err
 	}
@@ -136,7 +135,7 @@ func (f *file) connect(ctx context.Context, role guard.Role) (*conn, error) {
 	return c, nil
 }
 
-func (f *file) dial(ctx context.Context, role guard.Role) (_ *conn, err error) {
+func (f *file) dial(ctx context.Context, role guard.Role) (_ session, err error) {
 	mode, vfsMode := sqlite.ReadWrite, cryptvfs.ReadWrite
 	if role == guard.Reader {
 		mode, vfsMode = sqlite.ReadOnly, cryptvfs.ReadOnly
@@ -154,7 +153,7 @@ func (f *file) dial(ctx context.Context, role guard.Role) (_ *conn, err error) {
 		return nil, err
 	}
 	g, err := guard.New(ctx, db, role, f.limits)
-	return &conn{db, g}, err
+	return &local{g, db}, err
 }
 
 // checkThere refuses a file that was removed or emptied: a tenant's file is never
@@ -209,7 +208,7 @@ func (f *file) place() error {
 	case f.waiting <- struct{}{}:
 		return nil
 	default:
-		return domain.Errorf(domain.Limit, "%d statements of %s run or wait already", MaxWaiting, f.id).
+		return domain.Errorf(domain.Limit, "%d statements of %s wait already", MaxWaiting, f.id).
 			WithHint("try again in a moment")
 	}
 }
@@ -226,30 +225,38 @@ func turn(ctx context.Context, ch chan struct{}) error {
 }
 
 // read lends a reading connection to fn.
-func (f *file) read(ctx context.Context, fn func(*guard.Guard) error) error {
-	if err := f.place(); err != nil {
+func (f *file) read(ctx context.Context, fn func(session) error) error {
+	c, err := f.borrowReader(ctx)
+	if err != nil {
 		return err
 	}
-	defer func() { <-f.waiting }()
-	if err := turn(ctx, f.reading); err != nil {
-		return err
+	defer f.returnReader(c)
+	return f.after(fn(c))
+}
+
+// borrowReader waits for a reading connection. Its turn is given back with it.
+func (f *file) borrowReader(ctx context.Context) (_ session, err error) {
+	if err := f.wait(ctx, f.reading); err != nil {
+		return nil, err
 	}
-	defer func() { <-f.reading }()
-	c := f.takeReader()
-	if c == nil {
-		var err error
-		if c, err = f.connect(ctx, guard.Reader); err != nil {
-			return err
-		}
+	if c := f.takeReader(); c != nil {
+		return c, nil
 	}
-	err := fn(c.guard)
+	c, err := f.connect(ctx, guard.Reader)
+	if err != nil {
+		<-f.reading
+	}
+	return c, err
+}
+
+func (f *file) returnReader(c session) {
 	f.mu.Lock()
 	f.readers = append(f.readers, c)
 	f.mu.Unlock()
-	return f.after(err)
+	<-f.reading
 }
 
-func (f *file) takeReader() *conn {
+func (f *file) takeReader() session {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := len(f.readers)
@@ -262,16 +269,21 @@ func (f *file) takeReader() *conn {
 }
 
 // write lends the writing connection to fn.
-func (f *file) write(ctx context.Context, fn func(*guard.Guard) error) error {
+func (f *file) write(ctx context.Context, fn func(session) error) error {
+	if err := f.wait(ctx, f.writing); err != nil {
+		return err
+	}
+	defer func() { <-f.writing }()
+	return f.after(fn(f.writer))
+}
+
+// wait takes one of the tenant's places until it is its turn.
+func (f *file) wait(ctx context.Context, ch chan struct{}) error {
 	if err := f.place(); err != nil {
 		return err
 	}
 	defer func() { <-f.waiting }()
-	if err := turn(ctx, f.writing); err != nil {
-		return err
-	}
-	defer func() { <-f.writing }()
-	return f.after(fn(f.writer.guard))
+	return turn(ctx, ch)
 }
 
 // after looks for failed authentication once a statement has run.
@@ -293,14 +305,14 @@ func (f *file) close(ctx context.Context) error {
 	defer f.mu.Unlock()
 	var errs []error
 	for _, c := range f.readers {
-		errs = append(errs, c.sqlite.Close())
+		errs = append(errs, c.Close())
 	}
 	f.readers = nil
 	if f.writer != nil {
-		if _, err := f.writer.guard.Trusted(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		if _, err := f.writer.Trusted(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
 			errs = append(errs, err)
 		}
-		errs = append(errs, f.writer.sqlite.Close())
+		errs = append(errs, f.writer.Close())
 		f.writer = nil
 	}
 	f.pool.unreserve(f.opened)

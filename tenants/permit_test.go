@@ -2,6 +2,7 @@ package tenants_test
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -38,6 +39,17 @@ var poolMethods = map[string]struct {
 		out, err := k.pool.Exec(context.Background(), p, guard.Request{SQL: "DELETE FROM kv"}, guard.Sink{})
 		return some(out.Affected > 0, err)
 	}},
+	"Describe": {"acme", authz.SQLQuery, false, func(k *kit, p *audit.Permit) error {
+		d, err := k.pool.Describe(context.Background(), p, "SELECT 1")
+		return some(len(d.Columns) > 0, err)
+	}},
+	"Begin": {"acme", authz.SQLQuery, false, func(k *kit, p *audit.Permit) error {
+		tx, err := k.pool.Begin(context.Background(), p, tenants.TxRead)
+		if tx != nil {
+			err = errors.Join(err, tx.Rollback(context.Background()))
+		}
+		return some(tx != nil, err)
+	}},
 	"Applied": {"acme", authz.SQLQuery, false, func(k *kit, p *audit.Permit) error {
 		found, err := k.pool.Applied(context.Background(), p, audit.IntentID{})
 		return some(found, err)
@@ -50,7 +62,10 @@ var poolMethods = map[string]struct {
 
 // selfNaming are the methods that take the tenant from the permit alone, so that
 // another tenant's permit is a good one, for that tenant.
-var selfNaming = map[string]bool{"Query": true, "Exec": true, "Applied": true, "Remove": true}
+var selfNaming = map[string]bool{"Query": true, "Exec": true, "Describe": true, "Begin": true, "Applied": true, "Remove": true}
+
+// eitherWay are the methods for which a permit to write does too.
+var eitherWay = map[string]bool{"Applied": true, "Begin": true, "Describe": true}
 
 var errGave = domain.Errorf(domain.Invalid, "something was handed out beside an error")
 
@@ -111,7 +126,7 @@ func TestNoPermitNoHandle(t *testing.T) {
 		if m.action != authz.SQLQuery {
 			wrong["to read rows"] = k.permit(t, "acme", authz.SQLQuery, "")
 		}
-		if m.action != authz.SQLWrite && name != "Applied" {
+		if m.action != authz.SQLWrite && !eitherWay[name] {
 			wrong["to write rows"] = k.intend(t, "acme", authz.SQLWrite, "")
 		}
 		if m.action != authz.CheckStores {

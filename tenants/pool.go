@@ -141,7 +141,7 @@ func (p *Pool) acquire(ctx context.Context, permit *audit.Permit) (*file, error)
 // openFirst opens a file that others may be waiting for already.
 func (p *Pool) openFirst(ctx context.Context, permit *audit.Permit, f *file) (*file, error) {
 	// Others wait for this answer: it must not end with this caller.
-	f.err = f.open(context.WithoutCancel(ctx), permit)
+	f.err = f.start(context.WithoutCancel(ctx), permit)
 	close(f.ready)
 	if f.err == nil {
 		return f, nil
@@ -285,6 +285,9 @@ func (p *Pool) evict(ctx context.Context, id domain.TenantID) error {
 				f.idle = make(chan struct{})
 			}
 			until = f.idle
+			p.mu.Unlock()
+			f.endTransactions(ctx)
+			p.mu.Lock()
 		default:
 			f.closing = true
 			p.mu.Unlock()

@@ -96,7 +96,7 @@ func TestFullPool(t *testing.T) {
 	}
 }
 
-// TestPlaces: statements of one tenant beyond its places are refused, others'
+// TestPlaces: statements that would wait beyond the places of their tenant are refused, others'
 // are not.
 func TestPlaces(t *testing.T) {
 	k := newKit(t, 0)
@@ -114,7 +114,7 @@ func TestPlaces(t *testing.T) {
 			ended <- err
 		}()
 	}
-	const waiting = tenants.MaxWaiting - tenants.ReadersPerTenant
+	const waiting = tenants.MaxWaiting
 	for range 2*tenants.MaxWaiting - waiting { // all but those that have a place
 		wantKind(t, <-ended, domain.Limit)
 	}

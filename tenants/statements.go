@@ -3,6 +3,7 @@ package tenants
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"coffer/app/authz"
 	"coffer/audit"
@@ -10,10 +11,14 @@ import (
 	"coffer/tenants/sqlite"
 )
 
-// marks is how many marks of intents a file keeps. It is more than the changes
-// of one tenant whose outcome can be missing in the log after a crash: those
-// that ran or waited, MaxWaiting.
-const marks = 2 * MaxWaiting
+// marks is how many marks of intents a file keeps, one for each request that
+// changed something. It is more than the requests of one tenant whose outcome
+// can be missing in the log after a crash: those that are under way.
+const marks = 512
+
+// recentMarks is how many of them are remembered, so that a request of many
+// changes needs one.
+const recentMarks = 64
 
 // createMarks is Coffer's own table in a tenant's file: the ids of the last
 // changes, each written in the transaction of its change. number counts the
@@ -30,11 +35,30 @@ func (p *Pool) Query(ctx context.Context, permit *audit.Permit, r guard.Request,
 		return out, err
 	}
 	defer p.release(f)
-	err = f.read(ctx, func(g *guard.Guard) error {
-		out, err = g.Stream(ctx, r, sink)
+	err = f.read(ctx, func(c session) error {
+		out, err = c.Stream(ctx, r, sink)
 		return err
 	})
 	return out, err
+}
+
+// Describe says what a statement would take and give, to who may only read or,
+// with a permit to write, to who may write too.
+func (p *Pool) Describe(ctx context.Context, permit *audit.Permit, sql string) (d guard.Description, err error) {
+	f, err := p.acquire(ctx, permit)
+	if err != nil {
+		return d, err
+	}
+	defer p.release(f)
+	lend := f.read
+	if permit.Action() == authz.SQLWrite {
+		lend = f.write
+	}
+	err = lend(ctx, func(c session) error {
+		d, err = c.Describe(ctx, sql)
+		return err
+	})
+	return d, err
 }
 
 // Exec runs a statement that may change the file, in a transaction of its own
@@ -44,41 +68,15 @@ func (p *Pool) Exec(ctx context.Context, permit *audit.Permit, r guard.Request, 
 	if err := permit.CheckChange(permit.Tenant(), authz.SQLWrite); err != nil {
 		return out, err
 	}
-	intent, _ := permit.IntentID() // CheckChange has seen that there is one
-	f, err := p.acquire(ctx, permit)
+	t, err := p.Begin(ctx, permit, TxWrite)
 	if err != nil {
 		return out, err
 	}
-	defer p.release(f)
-	err = f.write(ctx, func(g *guard.Guard) error {
-		out, err = f.change(ctx, g, intent, r, sink)
-		return err
-	})
-	return out, err
-}
-
-// change is one transaction of the writer.
-func (f *file) change(ctx context.Context, g *guard.Guard, intent audit.IntentID, r guard.Request, sink guard.Sink) (out guard.Outcome, err error) {
-	if _, err := g.Trusted(ctx, "BEGIN IMMEDIATE"); err != nil {
+	defer func() { err = errors.Join(err, t.Rollback(context.WithoutCancel(ctx))) }() // of no effect after the commit
+	if out, err = t.stream(ctx, permit, r, sink); err != nil {
 		return out, err
 	}
-	out, err = g.Stream(ctx, r, sink)
-	if err == nil {
-		f.changes++
-		_, err = g.Trusted(ctx, "REPLACE INTO __coffer_applied(slot, number, intent) VALUES (?, ?, ?)",
-			sqlite.Int(f.changes%marks), sqlite.Int(f.changes), sqlite.Blob(intent[:]))
-	}
-	if err == nil {
-		// From here on the answer is yes or an error of the disk: a context
-		// that ends now must not leave it open.
-		if _, err = g.Trusted(context.WithoutCancel(ctx), "COMMIT"); unflushed(err) {
-			err = &UncertainError{err}
-		}
-	}
-	if err != nil {
-		return out, errors.Join(err, g.Rollback(ctx))
-	}
-	return out, nil
+	return out, t.Commit(ctx, permit)
 }
 
 // UncertainError is about a change that may be on the disk or not: all of it was
@@ -106,8 +104,8 @@ func (p *Pool) Applied(ctx context.Context, permit *audit.Permit, intent audit.I
 		return false, err
 	}
 	defer p.release(f)
-	err = f.write(ctx, func(g *guard.Guard) error {
-		rows, err := g.Trusted(ctx, "SELECT 1 FROM __coffer_applied WHERE intent = ?", sqlite.Blob(intent[:]))
+	err = f.write(ctx, func(c session) error {
+		rows, err := c.Trusted(ctx, "SELECT 1 FROM __coffer_applied WHERE intent = ?", sqlite.Blob(intent[:]))
 		found = len(rows) > 0
 		return err
 	})
@@ -117,7 +115,7 @@ func (p *Pool) Applied(ctx context.Context, permit *audit.Permit, intent audit.I
 // checkMarks proves on opening that the file is one of Coffer's, and goes on
 // numbering after the last mark.
 func (f *file) checkMarks(ctx context.Context) error {
-	rows, err := f.writer.guard.Trusted(ctx, "SELECT coalesce(max(number), 0) FROM __coffer_applied")
+	rows, err := f.writer.Trusted(ctx, "SELECT coalesce(max(number), 0) FROM __coffer_applied")
 	if errors.Is(err, &sqlite.Error{Code: sqlite.CodeError}) { // there is no such table
 		return f.damaged(err)
 	}
@@ -126,4 +124,21 @@ func (f *file) checkMarks(ctx context.Context) error {
 	}
 	f.changes = rows[0][0].Int64()
 	return nil
+}
+
+// nextMark numbers the mark of an intent; known says that it stands in the file.
+// Whose turn it is to write may ask.
+func (f *file) nextMark(intent audit.IntentID) (number int64, known bool) {
+	return f.changes + 1, slices.Contains(f.recent, intent)
+}
+
+// marked remembers that the mark is in the file, or may be.
+func (f *file) marked(intent audit.IntentID) {
+	if slices.Contains(f.recent, intent) {
+		return
+	}
+	f.changes++
+	if f.recent = append(f.recent, intent); len(f.recent) > recentMarks {
+		f.recent = f.recent[1:]
+	}
 }

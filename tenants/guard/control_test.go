@@ -52,7 +52,7 @@ func TestSplit(t *testing.T) {
 		`SELECT 1`: {`SELECT 1`}, `SELECT 1; SELECT ';' ; /* ; */ SELECT "a;b"`: {`SELECT 1`, `SELECT ';' `, `SELECT "a;b"`},
 		trigger + `; SELECT 2;`: {trigger, `SELECT 2`}, `EXPLAIN ` + trigger + `;SELECT 1`: {`EXPLAIN ` + trigger, `SELECT 1`},
 		`CREATE TABLE "trigger"(a); SELECT 1`: {`CREATE TABLE "trigger"(a)`, `SELECT 1`},
-		`SELECT 'open; SELECT 2`:               {`SELECT 'open; SELECT 2`},
+		`SELECT 'open; SELECT 2`:              {`SELECT 'open; SELECT 2`},
 	} {
 		if got := guard.Split(sql); !slices.Equal(got, want) {
 			t.Errorf("%q: %q", sql, got)

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,11 @@ func Code(err error) string {
 		return e.Name()
 	}
 	return ""
+}
+
+// WithCode gives an error a code for clients of the wire protocol.
+func WithCode(code string, err *domain.Error) error {
+	return &domain.Error{Kind: err.Kind, Msg: err.Msg, Hint: err.Hint, Field: err.Field, Err: &coded{code, cmp.Or(err.Err, errors.New(err.Msg))}}
 }
 
 // errDeadline is the cause of a deadline's end, to tell it from a caller that
