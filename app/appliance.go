@@ -246,6 +246,9 @@ func (a *appliance) storeAlerts(ctx context.Context) {
 // then the log, then the stores, then the keys.
 func (a *appliance) close(ctx context.Context) error {
 	var errs []error
+	if a.service != nil {
+		a.service.CloseStreams()
+	}
 	if a.files != nil {
 		errs = append(errs, a.files.Close(ctx))
 	}

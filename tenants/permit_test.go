@@ -65,7 +65,7 @@ var poolMethods = map[string]struct {
 var selfNaming = map[string]bool{"Query": true, "Exec": true, "Describe": true, "Begin": true, "Applied": true, "Remove": true}
 
 // eitherWay are the methods for which a permit to write does too.
-var eitherWay = map[string]bool{"Applied": true, "Begin": true, "Describe": true}
+var eitherWay = map[string]bool{"Query": true, "Applied": true, "Begin": true, "Describe": true}
 
 var errGave = domain.Errorf(domain.Invalid, "something was handed out beside an error")
 

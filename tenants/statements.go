@@ -27,7 +27,7 @@ const createMarks = `CREATE TABLE __coffer_applied(slot INTEGER PRIMARY KEY, num
 
 // Query runs a statement that only reads, on a connection that cannot write.
 func (p *Pool) Query(ctx context.Context, permit *audit.Permit, r guard.Request, sink guard.Sink) (out guard.Outcome, err error) {
-	if err := permit.Check(permit.Tenant(), authz.SQLQuery); err != nil {
+	if err := permit.Check(permit.Tenant(), authz.SQLQuery, authz.SQLWrite); err != nil {
 		return out, err
 	}
 	f, err := p.acquire(ctx, permit)

@@ -195,7 +195,10 @@ func (t *Tx) stream(ctx context.Context, permit *audit.Permit, r guard.Request, 
 	}
 	out, err = t.conn.Stream(ctx, r, sink)
 	t.wrote = t.wrote || out.Wrote
-	err = t.file.after(err)
+	if err = t.file.after(err); t.mode == TxRead && !r.ReadOnly && domain.KindOf(err) == domain.Denied {
+		err = guard.WithCode("SQLITE_READONLY", domain.Errorf(domain.Denied, "this transaction may only read: %w", err).
+			WithHint("begin it without READONLY"))
+	}
 	if !t.conn.InTransaction() {
 		err = errors.Join(err, t.end(ctx))
 	}

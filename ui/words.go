@@ -49,6 +49,7 @@ var verbs = map[domain.Action]string{
 	authz.TokenDiscard:     "gave back the token",
 	authz.SQLQuery:         "read data with SQL",
 	authz.SQLWrite:         "changed data with SQL",
+	authz.SQLRollback:      "rolled back a transaction that its client left open",
 	authz.AuditRead:        "read this log",
 	authz.AuditVerify:      "verified this log|from its first record",
 	authz.AuditSystem:      "looked at the appliance's log",

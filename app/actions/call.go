@@ -22,14 +22,15 @@ const bucketIntents = "intents"
 // call is one run of an operation.
 type call struct {
 	*Service
-	who     Caller
-	request authz.Request // what was authorized
-	permit  *audit.Permit
-	detail  audit.Detail // what the outcome says besides; never a secret
-	intent  audit.IntentID
-	begun   bool        // the intent is durable
-	changed bool        // the control store holds a marker of the intent
-	claim   *once.Claim // the idempotency key, nil for none
+	who      Caller
+	request  authz.Request // what was authorized
+	permit   *audit.Permit
+	detail   audit.Detail // what the outcome says besides; never a secret
+	intent   audit.IntentID
+	begun    bool        // the intent is durable
+	changed  bool        // the control store holds a marker of the intent
+	streamed bool        // the answer goes out in parts: its last one waits for the outcome
+	claim    *once.Claim // the idempotency key, nil for none
 }
 
 // open checks that the tenant, if the action has one, may be worked in.
@@ -164,7 +165,11 @@ func (c *call) finish(ctx context.Context, actErr error) (audit.Receipt, error) 
 		// not undo it. A start would derive the same from the marker.
 		outcome = audit.OK
 	}
-	receipt, err := c.permit.Finish(ctx, outcome, c.detail)
+	end := c.permit.Finish
+	if c.streamed {
+		end = c.permit.FinishDurable
+	}
+	receipt, err := end(ctx, outcome, c.detail)
 	if err != nil {
 		return audit.Receipt{}, errors.Join(err, actErr)
 	}

@@ -32,6 +32,8 @@ type Parts struct {
 	Seal  *Keyholder
 	Clock Clock
 	Door  Door
+
+	Streams StreamLimits
 }
 
 // Service performs operations on an unsealed appliance.
@@ -45,6 +47,7 @@ type Service struct {
 	door  *door
 
 	overviews overviews
+	streams   streams
 
 	creating sync.Mutex // one tenant is created at a time
 	rekeying sync.Mutex // one change of the key table or the root key at a time
@@ -60,6 +63,7 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	s := &Service{
 		db: p.DB, vault: p.Vault, log: p.Log, files: p.Files, seal: p.Seal, clock: p.Clock,
 		door: newDoor(p.Door, p.Clock), claims: map[string]struct{}{},
+		streams: newStreams(p.Streams),
 	}
 	if err := s.registerTenants(ctx); err != nil {
 		return nil, err

@@ -110,6 +110,8 @@ const (
 	SQLQuery domain.Action = "sql.query"
 	SQLWrite domain.Action = "sql.write"
 
+	SQLRollback domain.Action = "sql.rollback"
+
 	AuditRead   domain.Action = "audit.read"
 	AuditVerify domain.Action = "audit.verify"
 	AuditSystem domain.Action = "audit.system"
@@ -204,6 +206,8 @@ var table = []Info{
 
 	{Action: SQLQuery, Scope: Tenant, Roles: readers, Cap: capSQLRead, Meaning: "run a statement that only reads"},
 	{Action: SQLWrite, Scope: Tenant, Changes: true, Roles: managers, Cap: capSQLWrite, Meaning: "run a statement that changes data or schema"},
+
+	{Action: SQLRollback, Scope: Tenant, Meaning: "roll back a transaction that its client left open; by Coffer itself"},
 
 	{Action: AuditRead, Scope: Tenant, Roles: auditors, Own: operator, Meaning: "read the tenant's log"},
 	{Action: AuditVerify, Scope: Tenant, Roles: auditors, Meaning: "verify the tenant's log from its first record"},

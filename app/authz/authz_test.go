@@ -44,7 +44,7 @@ func TestRoles(t *testing.T) {
 		authz.WorkloadSecretID: "owner admin analyst viewer", authz.WorkloadRemove: "owner admin analyst viewer",
 		authz.TokenIssue: "owner admin analyst viewer client-auditor", authz.TokenList: "owner admin analyst viewer client-auditor",
 		authz.TokenRevoke: "owner admin analyst viewer client-auditor",
-		authz.SQLQuery:    "owner admin analyst", authz.SQLWrite: "owner admin",
+		authz.SQLQuery:    "owner admin analyst", authz.SQLWrite: "owner admin", authz.SQLRollback: "",
 		authz.AuditRead: "owner admin client-auditor auditor operator", authz.AuditVerify: "owner admin client-auditor auditor",
 		authz.TenantSuspend: "operator", authz.TenantResume: "operator", authz.TenantDestroy: "operator", authz.BreakGlass: "operator",
 		authz.TenantCreate: "operator", authz.TenantList: "auditor operator", authz.CheckStores: "operator",

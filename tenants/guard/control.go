@@ -94,6 +94,15 @@ func controlWords(sql string) (words []string, ok bool) {
 	return words, true
 }
 
+// Savepoint reports whether a statement works on savepoints within a transaction.
+func Savepoint(sql string) bool {
+	switch classify(sql).kind {
+	case KindSavepoint, KindRelease, KindRollback:
+		return true
+	}
+	return false
+}
+
 // ForeignKeys recognizes PRAGMA foreign_keys: what it sets, or that it asks.
 // SQLite keeps that setting for the connection, and changes it outside a
 // transaction only, so who lends connections keeps it for the borrower.
