@@ -42,6 +42,8 @@ type file struct {
 	opened  int              // connections, of the pool's budget
 	open    map[*Tx]struct{} // transactions that were begun
 
+	interrupts map[*context.CancelCauseFunc]struct{} // what ends when the file is to be closed
+
 	// The pool's mutex guards these.
 	users   int
 	used    uint64

@@ -12,12 +12,14 @@ import (
 	"coffer/app/durable"
 	"coffer/audit"
 	"coffer/tenants/cryptvfs"
+	"coffer/tenants/migrate"
 	"coffer/tenants/sqlite"
 )
 
-// Create makes a tenant's file durable. What a crashed creation of the same id
-// left is removed first: it has no record, so it never counted.
-func (p *Pool) Create(ctx context.Context, permit *audit.Permit, id domain.TenantID) (err error) {
+// Create makes a tenant's file durable, with the migrations that are given. What a
+// crashed creation of the same id left is removed first: it has no record, so it
+// never counted.
+func (p *Pool) Create(ctx context.Context, permit *audit.Permit, id domain.TenantID, set ...migrate.Migration) (err error) {
 	keys, fileID, err := p.opts.Keys.TenantPages(ctx, permit, id)
 	if err != nil {
 		return err
@@ -38,6 +40,9 @@ func (p *Pool) Create(ctx context.Context, permit *audit.Permit, id domain.Tenan
 		return err
 	}
 	err = db.Exec(ctx, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; "+createMarks+"; PRAGMA wal_checkpoint(TRUNCATE);")
+	if err == nil && len(set) > 0 {
+		err = p.firstMigrations(ctx, permit, db, set)
+	}
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
@@ -45,6 +50,22 @@ func (p *Pool) Create(ctx context.Context, permit *audit.Permit, id domain.Tenan
 		return err
 	}
 	return durable.SyncDir(p.dir(id))
+}
+
+// firstMigrations brings a new file to where the set ends.
+func (p *Pool) firstMigrations(ctx context.Context, permit *audit.Permit, db *sqlite.Conn, set migrate.Set) error {
+	intent, _ := permit.IntentID() // Abandon has seen that there is one
+	limits := p.opts.Limits
+	limits.Pages = firstPages
+	c, err := guarded(ctx, db, limits)
+	if err != nil {
+		return err
+	}
+	if err := transaction(ctx, c, set, func() error { return run(ctx, c, set, intent, &Migrated{}) }); err != nil {
+		return err
+	}
+	_, err = c.Trusted(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
+	return err
 }
 
 // Abandon removes the file of a tenant whose creation did not reach its commit.

@@ -98,7 +98,7 @@ func (p *Pool) path(id domain.TenantID) string { return filepath.Join(p.dir(id),
 // acquire gives the open file of the permit's tenant, opening it if need be. The
 // caller releases it.
 func (p *Pool) acquire(ctx context.Context, permit *audit.Permit) (*file, error) {
-	if err := permit.Check(permit.Tenant(), authz.SQLQuery, authz.SQLWrite); err != nil {
+	if err := permit.Check(permit.Tenant(), authz.SQLQuery, authz.SQLWrite, authz.MigrationApply); err != nil {
 		return nil, err
 	}
 	id := permit.Tenant()
@@ -286,6 +286,7 @@ func (p *Pool) evict(ctx context.Context, id domain.TenantID) error {
 			}
 			until = f.idle
 			p.mu.Unlock()
+			f.interrupt()
 			f.endTransactions(ctx)
 			p.mu.Lock()
 		default:

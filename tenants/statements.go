@@ -79,6 +79,14 @@ func (p *Pool) Exec(ctx context.Context, permit *audit.Permit, r guard.Request, 
 	return out, t.Commit(ctx, permit)
 }
 
+// mark writes the mark of an intent into the transaction that is open.
+func (f *file) mark(ctx context.Context, c session, intent audit.IntentID) error {
+	f.changes++
+	_, err := c.Trusted(ctx, "REPLACE INTO __coffer_applied(slot, number, intent) VALUES (?, ?, ?)",
+		sqlite.Int(f.changes%marks), sqlite.Int(f.changes), sqlite.Blob(intent[:]))
+	return err
+}
+
 // UncertainError is about a change that may be on the disk or not: all of it was
 // written, but the disk did not say that it holds it. It is not seen now; a crash
 // before the next change can bring it back.

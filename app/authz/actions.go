@@ -112,6 +112,15 @@ const (
 
 	SQLRollback domain.Action = "sql.rollback"
 
+	MigrationPut      domain.Action = "migration.put"
+	MigrationList     domain.Action = "migration.list"
+	MigrationPlan     domain.Action = "migration.plan"
+	MigrationRun      domain.Action = "migration.run"
+	MigrationContinue domain.Action = "migration.continue"
+	MigrationStatus   domain.Action = "migration.status"
+	MigrationApply    domain.Action = "migration.apply"
+	MigrationRestore  domain.Action = "migration.restore"
+
 	AuditRead   domain.Action = "audit.read"
 	AuditVerify domain.Action = "audit.verify"
 	AuditSystem domain.Action = "audit.system"
@@ -209,6 +218,14 @@ var table = []Info{
 
 	{Action: SQLRollback, Scope: Tenant, Meaning: "roll back a transaction that its client left open; by Coffer itself"},
 
+	{Action: MigrationPut, StepUp: true, Scope: Appliance, Changes: true, Roles: operator, Meaning: "replace the set of migrations, from which new tenants start"},
+	{Action: MigrationList, Scope: Appliance, Roles: []domain.Role{domain.Operator, domain.Auditor}, Meaning: "see the set of migrations, how far each tenant has come, and the last run"},
+	{Action: MigrationPlan, Scope: Appliance, Roles: operator, Meaning: "see what a set of migrations would change, without keeping it"},
+	{Action: MigrationRun, StepUp: true, Scope: Appliance, Changes: true, Roles: operator, Meaning: "begin a run of the set over all tenants, or go on with one that stopped", Resource: "migration"},
+	{Action: MigrationContinue, Scope: Appliance, Changes: true, Roles: operator, Meaning: "go on with a run that is under way", Resource: "run"},
+	{Action: MigrationStatus, Scope: Tenant, Roles: []domain.Role{domain.Owner, domain.Operator, domain.Auditor}, Meaning: "see how far a tenant has come in the set of migrations, and its snapshots"},
+	{Action: MigrationApply, StepUp: true, Scope: Tenant, Changes: true, Roles: operator, Meaning: "apply what is pending in one tenant; nothing of its data is shown", Resource: "migration"},
+	{Action: MigrationRestore, StepUp: true, Always: true, Scope: Tenant, Changes: true, Roles: operator, Meaning: "put a tenant's database back to a snapshot", Resource: "snapshot"},
 	{Action: AuditRead, Scope: Tenant, Roles: auditors, Own: operator, Meaning: "read the tenant's log"},
 	{Action: AuditVerify, Scope: Tenant, Roles: auditors, Meaning: "verify the tenant's log from its first record"},
 	{Action: AuditSystem, Scope: Appliance, Roles: []domain.Role{domain.Operator, domain.Auditor}, Meaning: "read and verify the appliance's own log"},

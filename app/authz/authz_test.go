@@ -49,8 +49,11 @@ func TestRoles(t *testing.T) {
 		authz.TenantSuspend: "operator", authz.TenantResume: "operator", authz.TenantDestroy: "operator", authz.BreakGlass: "operator",
 		authz.TenantCreate: "operator", authz.TenantList: "auditor operator", authz.CheckStores: "operator",
 		authz.SealAdd: "operator", authz.SealRemove: "operator", authz.SealRotate: "operator", authz.SealRecovery: "operator",
-		authz.AuditSystem: "auditor operator",
-		authz.AlertList:   "auditor operator", authz.AlertAck: "operator",
+		authz.AuditSystem:  "auditor operator",
+		authz.MigrationPut: "operator", authz.MigrationList: "auditor operator", authz.MigrationPlan: "operator",
+		authz.MigrationRun: "operator", authz.MigrationContinue: "operator", authz.MigrationStatus: "owner auditor operator",
+		authz.MigrationApply: "operator", authz.MigrationRestore: "operator",
+		authz.AlertList: "auditor operator", authz.AlertAck: "operator",
 		authz.AlertTenant: "owner admin client-auditor auditor operator",
 
 		authz.InvitationCreate: "owner", authz.InvitationList: "owner", authz.InvitationRevoke: "owner",

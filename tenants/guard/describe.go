@@ -18,7 +18,8 @@ type Description struct {
 // Describe compiles one statement without running it. Its errors are those of
 // Stream.
 func (g *Guard) Describe(ctx context.Context, sql string) (Description, error) {
-	limited, cancel := context.WithTimeoutCause(ctx, g.limits.Deadline, errDeadline)
+	g.deadline = g.limits.Deadline
+	limited, cancel := context.WithTimeoutCause(ctx, g.deadline, errDeadline)
 	defer cancel()
 	stmt, _, err := g.prepare(limited, sql)
 	d := Description{Report: Report{}.with(g.plan)}

@@ -99,7 +99,7 @@ func (g *Guard) explain(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, errDeadline):
 		return &domain.Error{
-			Kind: domain.Limit, Msg: fmt.Sprintf("the statement was stopped after %v", g.limits.Deadline),
+			Kind: domain.Limit, Msg: fmt.Sprintf("the statement was stopped after %v", g.deadline),
 			Hint: "narrow it with WHERE or LIMIT, or add an index", Err: &coded{codeTimeout, errDeadline},
 		}
 	case ctx.Err() != nil:

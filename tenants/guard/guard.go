@@ -1,9 +1,11 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"coffer/app/domain"
 	"coffer/tenants/sqlite"
@@ -15,11 +17,12 @@ type Guard struct {
 	role   Role
 	limits Limits
 
-	plan     *plan   // of the statement that is compiled or runs
-	denied   *denial // the first refusal since the statement began
-	stepping bool    // that statement has been compiled
-	trusted  bool    // Coffer's own statement is compiled or runs
-	busy     bool    // a call is in progress
+	plan     *plan         // of the statement that is compiled or runs
+	denied   *denial       // the first refusal since the statement began
+	stepping bool          // that statement has been compiled
+	trusted  bool          // Coffer's own statement is compiled or runs
+	busy     bool          // a call is in progress
+	deadline time.Duration // of the statement that runs
 	own      map[string]*sqlite.Stmt
 }
 
@@ -75,6 +78,10 @@ type Request struct {
 
 	Rows  int   // narrows Limits.Rows, if not 0
 	Bytes int64 // narrows Limits.Bytes, if not 0
+
+	// Deadline takes the place of Limits.Deadline, if not 0: for what an
+	// operator started, never by what a request says.
+	Deadline time.Duration
 }
 
 // Sink takes a result as it comes. Columns is called once before the first
@@ -136,7 +143,8 @@ func (g *Guard) Stream(ctx context.Context, r Request, sink Sink) (Outcome, erro
 	g.busy = true
 	defer func() { g.busy = false }()
 
-	limited, cancel := context.WithTimeoutCause(ctx, g.limits.Deadline, errDeadline)
+	g.deadline = cmp.Or(r.Deadline, g.limits.Deadline)
+	limited, cancel := context.WithTimeoutCause(ctx, g.deadline, errDeadline)
 	defer cancel()
 	out, err := g.stream(limited, r, sink)
 	return out, g.explain(ctx, err)
