@@ -71,7 +71,7 @@ func (p *Pool) Migrate(ctx context.Context, permit *audit.Permit, set migrate.Se
 		return m, err
 	}
 	intent, _ := permit.IntentID() // CheckChange has seen that there is one
-	f, err := p.acquire(ctx, permit)
+	f, err := p.acquireFor(ctx, permit, authz.MigrationApply)
 	if err != nil {
 		return m, err
 	}

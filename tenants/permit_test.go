@@ -54,6 +54,22 @@ var poolMethods = map[string]struct {
 		found, err := k.pool.Applied(context.Background(), p, audit.IntentID{})
 		return some(found, err)
 	}},
+	"Migrate": {"acme", authz.MigrationApply, true, func(k *kit, p *audit.Permit) error {
+		m, err := k.pool.Migrate(context.Background(), p, migrationsOf("0001_a.sql", "CREATE TABLE a(x)"))
+		return some(m.To > 0, err)
+	}},
+	"Migrations": {"acme", authz.SQLQuery, false, func(k *kit, p *audit.Permit) error {
+		has, err := k.pool.Migrations(context.Background(), p)
+		return some(len(has) > 0, err)
+	}},
+	"Restore": {"acme", authz.MigrationRestore, true, func(k *kit, p *audit.Permit) error {
+		out, err := k.pool.Restore(context.Background(), p, "000001-0000")
+		return some(out.Instead != "", err)
+	}},
+	"SnapshotsOf": {"acme", authz.MigrationStatus, false, func(k *kit, p *audit.Permit) error {
+		list, err := k.pool.SnapshotsOf(p)
+		return some(len(list) > 0, err)
+	}},
 	"Create":  {"", authz.TenantCreate, true, func(k *kit, p *audit.Permit) error { return k.pool.Create(context.Background(), p, "acme") }},
 	"Abandon": {"", authz.TenantCreate, true, func(k *kit, p *audit.Permit) error { return k.pool.Abandon(context.Background(), p, "acme") }},
 	"Remove":  {"acme", authz.TenantDestroy, true, func(k *kit, p *audit.Permit) error { return k.pool.Remove(context.Background(), p) }},
@@ -62,10 +78,13 @@ var poolMethods = map[string]struct {
 
 // selfNaming are the methods that take the tenant from the permit alone, so that
 // another tenant's permit is a good one, for that tenant.
-var selfNaming = map[string]bool{"Query": true, "Exec": true, "Describe": true, "Begin": true, "Applied": true, "Remove": true}
+var selfNaming = map[string]bool{
+	"Query": true, "Exec": true, "Describe": true, "Begin": true, "Applied": true, "Remove": true,
+	"Migrate": true, "Migrations": true, "Restore": true, "SnapshotsOf": true,
+}
 
 // eitherWay are the methods for which a permit to write does too.
-var eitherWay = map[string]bool{"Query": true, "Applied": true, "Begin": true, "Describe": true}
+var eitherWay = map[string]bool{"Query": true, "Applied": true, "Begin": true, "Describe": true, "Migrations": true}
 
 var errGave = domain.Errorf(domain.Invalid, "something was handed out beside an error")
 
@@ -125,6 +144,14 @@ func TestNoPermitNoHandle(t *testing.T) {
 		}
 		if m.action != authz.SQLQuery {
 			wrong["to read rows"] = k.permit(t, "acme", authz.SQLQuery, "")
+		}
+		if name != "SnapshotsOf" { // it gives names and sizes alone
+			if m.action != authz.MigrationApply {
+				wrong["to migrate"] = k.intend(t, "acme", authz.MigrationApply, "0001")
+			}
+			if m.action != authz.MigrationRestore {
+				wrong["to restore"] = k.intend(t, "acme", authz.MigrationRestore, "x")
+			}
 		}
 		if m.action != authz.SQLWrite && !eitherWay[name] {
 			wrong["to write rows"] = k.intend(t, "acme", authz.SQLWrite, "")

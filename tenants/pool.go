@@ -95,10 +95,15 @@ func MaxFiles(limit int) int {
 func (p *Pool) dir(id domain.TenantID) string  { return filepath.Join(p.opts.Dir, string(id)) }
 func (p *Pool) path(id domain.TenantID) string { return filepath.Join(p.dir(id), "data.db") }
 
-// acquire gives the open file of the permit's tenant, opening it if need be. The
-// caller releases it.
+// acquire gives the open file of the permit's tenant for statements of whoever
+// may run them, opening it if need be. The caller releases it.
 func (p *Pool) acquire(ctx context.Context, permit *audit.Permit) (*file, error) {
-	if err := permit.Check(permit.Tenant(), authz.SQLQuery, authz.SQLWrite, authz.MigrationApply); err != nil {
+	return p.acquireFor(ctx, permit, authz.SQLQuery, authz.SQLWrite)
+}
+
+// acquireFor is acquire for permits of other actions.
+func (p *Pool) acquireFor(ctx context.Context, permit *audit.Permit, actions ...domain.Action) (*file, error) {
+	if err := permit.Check(permit.Tenant(), actions...); err != nil {
 		return nil, err
 	}
 	id := permit.Tenant()
