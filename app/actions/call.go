@@ -83,6 +83,7 @@ var worksWhileClosed = map[domain.Action]bool{
 	authz.TenantShow: true, authz.TenantSuspend: true, authz.TenantResume: true, authz.TenantDestroy: true,
 	authz.AuditRead: true, authz.AuditVerify: true, authz.MemberList: true, authz.AlertTenant: true,
 	authz.InvitationList: true, authz.InvitationRevoke: true,
+	authz.MigrationStatus: true, authz.MigrationRestore: true,
 	authz.TokenList: true, authz.TokenRevoke: true, authz.TokenDiscard: true, authz.TokenLookup: true,
 }
 

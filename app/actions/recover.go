@@ -32,6 +32,11 @@ func (s *Service) recover(ctx context.Context) error {
 				return err
 			}
 		}
+		if changesFile(in.Action) && in.Action != authz.SQLWrite {
+			if err := s.noteMigrated(ctx, in); err != nil {
+				return err
+			}
+		}
 		if err := s.log.Resolve(ctx, in.ID, outcome, audit.Detail{"derived": true}); err != nil {
 			return err
 		}
@@ -45,6 +50,12 @@ func (s *Service) recover(ctx context.Context) error {
 	return s.dropAllMarkers(ctx)
 }
 
+// changesFile says whether the action's change is in the tenant's file, with the
+// intent's id beside it, and not in the control store.
+func changesFile(a domain.Action) bool {
+	return a == authz.SQLWrite || a == authz.MigrationApply || a == authz.MigrationRestore
+}
+
 // outcomeOnDisk finds out whether an announced change happened.
 func (s *Service) outcomeOnDisk(ctx context.Context, in audit.Intent) (audit.Outcome, error) {
 	happened := false
@@ -52,7 +63,7 @@ func (s *Service) outcomeOnDisk(ctx context.Context, in audit.Intent) (audit.Out
 	switch {
 	case in.Action == authz.SQLQuery:
 		return audit.Unknown, nil // an answer in parts; how many left, nobody knows
-	case in.Action == authz.SQLWrite:
+	case changesFile(in.Action):
 		happened, err = s.appliedSQL(ctx, in)
 		if err != nil {
 			// The tenant's file cannot say: it is damaged or gone. That must

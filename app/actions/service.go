@@ -52,6 +52,9 @@ type Service struct {
 	creating sync.Mutex // one tenant is created at a time
 	rekeying sync.Mutex // one change of the key table or the root key at a time
 
+	migrating sync.RWMutex // held to read while migrations are applied, to write while the set changes
+	stepping  sync.Mutex   // one request works at a run of migrations
+
 	mu     sync.Mutex
 	done   []audit.IntentID    // changes whose outcome was handed to the log: their markers can go
 	claims map[string]struct{} // idempotency keys whose request is under way

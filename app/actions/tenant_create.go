@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"coffer/app/authz"
@@ -14,6 +15,7 @@ import (
 	"coffer/app/store"
 	"coffer/audit"
 	"coffer/tenants"
+	"coffer/tenants/migrate"
 	"coffer/vault/token"
 )
 
@@ -56,6 +58,7 @@ type NewToken struct {
 type TenantCreated struct {
 	TenantInfo
 	Owner       string       `json:"owner,omitempty"` // name
+	Migration   string       `json:"migration,omitempty" doc:"file of the last migration with which it begins"`
 	Credentials *Credentials `json:"credentials,omitempty"`
 	Token       *Issued      `json:"token,omitempty"`
 }
@@ -67,6 +70,7 @@ type plan struct {
 	secretID directory.SecretIDSpec
 	tokenTTL time.Duration // 0 for no token
 	grants   []string
+	set      migrate.Set // of migrations, with which its file begins
 }
 
 // plan reads the input.
@@ -146,7 +150,10 @@ var TenantCreate = Operation[TenantCreateIn, TenantCreated]{
 		defer c.creating.Unlock()
 		if err := c.db.View(ctx, func(tx *store.Tx) error {
 			_, err := c.ownerToBe(tx, in)
-			return cmp.Or(err, c.free(tx, id))
+			if err = cmp.Or(err, c.free(tx, id)); err == nil {
+				p.set, err = migrate.Load(tx)
+			}
+			return err
 		}); err != nil {
 			return TenantCreated{}, err
 		}
@@ -213,7 +220,7 @@ func (c *call) create(ctx context.Context, p plan, in TenantCreateIn) (out Tenan
 	if r.UID, err = c.vault.CreateTenant(ctx, c.permit, r.ID); err != nil {
 		return out, r, err
 	}
-	if err := c.files.Create(ctx, c.permit, r.ID); err != nil {
+	if err := c.files.Create(ctx, c.permit, r.ID, p.set...); err != nil {
 		return out, r, fmt.Errorf("making the file of tenant %q: %w", r.ID, err)
 	}
 	_, _ = rand.Read(r.Log.Tag[:]) // never fails: it would end the process first
@@ -233,6 +240,10 @@ func (c *call) create(ctx context.Context, p plan, in TenantCreateIn) (out Tenan
 			Version: recordVersion, By: r.CreatedBy, Owner: domain.Principal{Kind: domain.Person, ID: owner.ID}.String(),
 			RetentionDays: r.Log.Policy.RetentionDays, Grants: p.grants,
 		}
+		if note.Migration, err = beginsWith(tx, r, p.set); err != nil {
+			return err
+		}
+		out.Migration = note.Migration
 		if p.workload != nil {
 			if err := c.firstCredentials(tx, p, now, &out, &note); err != nil {
 				return err
@@ -242,6 +253,19 @@ func (c *call) create(ctx context.Context, p plan, in TenantCreateIn) (out Tenan
 		return note.save(tx, r.ID)
 	})
 	return out, r, err
+}
+
+// beginsWith records with which migrations a new tenant's file was made, and gives
+// the name of the last one. The set must still be that one.
+func beginsWith(tx *store.Tx, r tenants.Record, set migrate.Set) (last string, err error) {
+	now, err := migrate.Load(tx)
+	if err != nil || len(set) == 0 && len(now) == 0 {
+		return "", err
+	}
+	if !slices.Equal(now, set) {
+		return "", domain.Errorf(domain.Conflict, "the set of migrations was replaced meanwhile").WithHint("try again")
+	}
+	return set[len(set)-1].Name, migrate.State{Number: set.Top(), Changed: r.Created}.Set(tx, r.ID)
 }
 
 // firstCredentials makes the first workload, its secret id and a token of it. The

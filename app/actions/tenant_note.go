@@ -37,6 +37,7 @@ type creationNote struct {
 	SecretID      string     `json:"secret_id,omitempty"` // accessor
 	Token         string     `json:"token,omitempty"`     // accessor
 	TokenExpires  *time.Time `json:"token_expires,omitempty"`
+	Migration     string     `json:"migration,omitempty"` // name of the last one with which its file began
 }
 
 func (n creationNote) save(tx *store.Tx, id domain.TenantID) error {
@@ -56,6 +57,9 @@ func (n creationNote) detail() audit.Detail {
 		if len(grants) < len(n.Grants) {
 			d["truncated"] = true
 		}
+	}
+	if n.Migration != "" {
+		d["migration"] = n.Migration
 	}
 	if n.Token != "" {
 		d["token"], d["token_expires"] = n.Token, n.TokenExpires

@@ -78,6 +78,13 @@ func (a *API) routes() []route {
 		on(a, post, v1+"/account/recovery-codes", actions.RecoveryCodesNew),
 		on(a, post, v1+"/account/password", actions.PasswordChange),
 
+		on(a, get, v1+"/migrations", actions.MigrationList),
+		on(a, put, v1+"/migrations", actions.MigrationPut),
+		on(a, post, v1+"/migrations/plan", actions.MigrationPlan),
+		on(a, post, v1+"/migrations/run", actions.MigrationRun),
+		on(a, post, v1+"/migrations/run/continue", actions.MigrationContinue),
+		on(a, get, v1+"/migrations/tenants", actions.MigrationFleet),
+
 		on(a, get, v1+"/people", actions.PersonList),
 		on(a, patch, v1+"/people/:name", actions.PersonRole),
 		on(a, post, v1+"/people/:name/recover", actions.PersonRecover),
@@ -118,6 +125,10 @@ func (a *API) routes() []route {
 		on(a, remove, tenant+"/tokens/:accessor", actions.TokenRevoke),
 
 		on(a, post, tenant+"/sql", actions.SQL),
+
+		on(a, get, tenant+"/migrations", actions.MigrationStatus),
+		on(a, post, tenant+"/migrations/apply", actions.MigrationApply),
+		on(a, post, tenant+"/migrations/restore", actions.MigrationRestore),
 
 		on(a, get, tenant+"/audit", actions.AuditRead),
 		on(a, post, tenant+"/audit/verify", actions.AuditVerify),
