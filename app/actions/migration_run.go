@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -244,7 +245,7 @@ func (c *call) step(ctx context.Context, run *migrate.Run) ([]MigrationResult, e
 		run.State = migrate.Rest
 	case run.State != migrate.Rest:
 	case run.Failures >= run.MaxFailures:
-		run.State, run.Why = migrate.Stopped, "tenants failed"
+		run.State, run.Why = migrate.Stopped, fmt.Sprintf("failures: %d", run.Failures)
 	case whole && b.last:
 		run.State = migrate.Finished
 	case whole:

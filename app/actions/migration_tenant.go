@@ -209,7 +209,7 @@ func told(err error) string {
 type MigrationRestoreIn struct {
 	Tenant   string `path:"tenant" json:"-"`
 	Snapshot string `json:"snapshot" doc:"id of the snapshot" schema:"maxLength=64"`
-	Confirm  string `json:"confirm" doc:"the tenant's id once more: what was written since the snapshot is set aside" schema:"maxLength=64"`
+	Confirm  string `query:"confirm" json:"-" doc:"the tenant's id once more: what was written since the snapshot is set aside" schema:"required"`
 }
 
 // MigrationRestored is what putting a snapshot back did.
