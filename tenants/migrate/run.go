@@ -58,14 +58,28 @@ func Current(tx *store.Tx) (r Run, found bool, err error) {
 	if err != nil {
 		return Run{}, false, err
 	}
-	var stored runRecord
-	err = store.DecodeRecord(recordVersion, "the run of migrations", b, &stored)
-	return stored.Run, err == nil, err
+	r, err = decodeRun(b)
+	return r, err == nil, err
 }
+
+func decodeRun(b []byte) (Run, error) {
+	const what = "the run of migrations"
+	var stored runRecord
+	if err := store.DecodeRecord(recordVersion, what, b, &stored); err != nil {
+		return Run{}, err
+	}
+	switch stored.State {
+	case Canaries, Rest, Stopped, Finished:
+		return stored.Run, nil
+	}
+	return Run{}, store.MalformedRecord(what, errors.New("an unknown state"))
+}
+
+func (r Run) encode() ([]byte, error) { return json.Marshal(runRecord{recordVersion, r}) }
 
 // Save records the run in place of the one before.
 func (r Run) Save(tx *store.Tx) error {
-	b, err := json.Marshal(runRecord{recordVersion, r})
+	b, err := r.encode()
 	if err != nil {
 		return err
 	}

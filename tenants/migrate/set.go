@@ -124,7 +124,7 @@ func (s Set) To(number int) Set { return s[:min(number, len(s))] }
 
 // directive turns the enforcement of foreign keys off; it is the first line of a
 // file.
-var directive = regexp.MustCompile(`^(?:\xef\xbb\xbf)?[ \t]*--[ \t]*coffer:[ \t]*(.*?)[ \t\r]*$`)
+var directive = regexp.MustCompile(`^\x{FEFF}?[ \t]*--[ \t]*coffer:[ \t]*(.*?)[ \t\r]*$`)
 
 // Loose reports whether the file asks for foreign keys not to be enforced while
 // it runs, as rebuilding a table needs. They are checked before the commit.

@@ -3,6 +3,7 @@ package migrate
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"coffer/app/domain"
@@ -49,13 +50,13 @@ func Load(tx *store.Tx) (Set, error) {
 func List(tx *store.Tx) (out []Stored, err error) {
 	const what = "a migration"
 	var files []File
-	err = tx.Scan(bucketSet, nil, nil, func(_, value []byte) error {
-		var r setRecord
-		if err := store.DecodeRecord(recordVersion, what, value, &r); err != nil {
+	err = tx.Scan(bucketSet, nil, nil, func(key, value []byte) error {
+		r, err := decodeMigration(value)
+		if err != nil {
 			return err
 		}
-		if SumOf(r.SQL) != r.Sum {
-			return store.MalformedRecord(what, errors.New("another sum than its text has"))
+		if !strings.HasPrefix(r.Name, string(key)+"_") {
+			return store.MalformedRecord(what, errors.New("another number than its place has"))
 		}
 		files = append(files, File{r.Name, r.SQL})
 		out = append(out, Stored{Put: r.Put, By: r.By})
@@ -72,6 +73,17 @@ func List(tx *store.Tx) (out []Stored, err error) {
 		out[i].Migration = set[i]
 	}
 	return out, nil
+}
+
+func decodeMigration(b []byte) (r setRecord, err error) {
+	const what = "a migration"
+	if err := store.DecodeRecord(recordVersion, what, b, &r); err != nil {
+		return r, err
+	}
+	if SumOf(r.SQL) != r.Sum {
+		return r, store.MalformedRecord(what, errors.New("another sum than its text has"))
+	}
+	return r, nil
 }
 
 // Save puts a set in place of the one that is there. What did not change stays
