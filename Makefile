@@ -71,7 +71,7 @@ bench: ## measure; docs/performance.md says what was found
 
 .PHONY: soak
 soak: deps ## the crash test with 2,000 kills, and long fuzzing
-	COFFER_CRASH_ROUNDS=2000 go test -run 'NothingAck|CreateIsAll|CopyWhile' -timeout 2h ./app
+	COFFER_CRASH_ROUNDS=2000 go test -run 'NothingAck|CreateIsAll|CopyWhile|MigrationsSurvive' -timeout 2h ./app
 	packaging/fuzz.sh 5m
 
 .PHONY: e2e

@@ -303,6 +303,7 @@ func (c *call) nextBatch(ctx context.Context, run migrate.Run) (b batch, err err
 // visit applies the migrations in tenants, some at a time. It begins no other one
 // after enough failures or after some time; whole says that all were visited.
 func (c *call) visit(ctx context.Context, run migrate.Run, ids []domain.TenantID) (results []MigrationResult, whole bool) {
+	results = []MigrationResult{} // an array in JSON, also if there are none
 	var mu sync.Mutex
 	failures, next := run.Failures, 0
 	until := time.Now().Add(runRequest)
