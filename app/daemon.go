@@ -21,6 +21,7 @@ import (
 	"coffer/app/domain"
 	"coffer/app/durable"
 	"coffer/app/httpd"
+	"coffer/app/sqlapi"
 	"coffer/ui"
 )
 
@@ -112,10 +113,10 @@ func (d *daemon) prepareServers() error {
 		return err
 	}
 	d.files = files
-	native, health := api.New(d.gate, d.log), httpd.NewHealth(d.isOpen)
-	d.local = httpd.New(d.log, httpd.Options{MaxConns: socket, Now: d.clock.Now}, native, health)
+	native, sql, health := api.New(d.gate, d.log), sqlapi.New(d.gate, d.log), httpd.NewHealth(d.isOpen)
+	d.local = httpd.New(d.log, httpd.Options{MaxConns: socket, Now: d.clock.Now}, native, sql, health)
 	if d.net != nil {
-		d.net.answer(port, d.clock.Now, native, d.pages(), health)
+		d.net.answer(port, d.clock.Now, native, sql, d.pages(), health)
 	}
 	return nil
 }

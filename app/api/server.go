@@ -4,13 +4,11 @@ import (
 	"context"
 	"log/slog"
 	"reflect"
-	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
 	"coffer/app/actions"
 	"coffer/app/authz"
-	"coffer/app/directory"
 	"coffer/app/domain"
 	"coffer/app/httpd"
 	"coffer/audit"
@@ -100,36 +98,13 @@ func answer(c *fiber.Ctx, out any, receipt audit.Receipt, err error) error {
 }
 
 // caller finds out who asks.
-func (a *API) caller(ctx context.Context, c *fiber.Ctx, service *actions.Service, action domain.Action) (actions.Caller, error) {
-	who := actions.Caller{Call: httpd.Call(c), Code: domain.SecretString(c.Get(CodeHeader))}
-	info, _ := authz.Lookup(action)
-	var err error
-	uid, local := httpd.Peer(c)
-	header := c.Get(fiber.HeaderAuthorization)
-	text, bearer := strings.CutPrefix(header, "Bearer ")
-	switch {
-	case info.Stranger: // what is in the request itself proves something, or nothing does
-		who.Subject = authz.Subject{Principal: domain.Principal{Kind: domain.Nobody, ID: "stranger"}}
-	case bearer:
-		who.Call.Auth = "token"
-		if strings.HasPrefix(text, directory.SessionPrefix) {
-			who.Call.Auth = "session"
-		}
-		who.Subject, err = service.Bearer(ctx, domain.SecretString(text), who.Call.Source)
-	case header != "":
-		service.Stranger(who.Call.Source, "no bearer token")
-		err = domain.Errorf(domain.Unauthentic, "the Authorization header is not a bearer token").
-			WithHint("send: Authorization: Bearer cft_…, or cfu_… of a session")
-	case local:
-		who.Call.Auth = "socket"
-		who.Subject, err = service.Socket(ctx, uid)
-	default:
-		service.Stranger(who.Call.Source, "no token")
-		err = domain.Errorf(domain.Unauthentic, "no token was presented").WithHint("send: Authorization: Bearer cft_…")
+func (a *API) caller(ctx context.Context, c *fiber.Ctx, service *actions.Service, action domain.Action) (who actions.Caller, err error) {
+	if info, _ := authz.Lookup(action); info.Stranger { // what is in the request itself proves something, or nothing does
+		who = actions.Caller{Subject: authz.Subject{Principal: domain.Principal{Kind: domain.Nobody, ID: "stranger"}}, Call: httpd.Call(c)}
+	} else {
+		who, err = httpd.Caller(ctx, c, service)
 	}
-	if err == nil && !info.Stranger {
-		httpd.Vouch(c)
-	}
+	who.Code = domain.SecretString(c.Get(CodeHeader))
 	return who, err
 }
 

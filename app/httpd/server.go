@@ -60,6 +60,13 @@ var Exempt = map[string]string{
 	"POST /theme":              "keeps in a cookie whether pages are light or dark",
 	"GET /api/v1/openapi.json": "it is the same for every appliance and shows nothing of this one",
 
+	"GET /t/:tenant/v2":             "which versions of the protocol are spoken; clients ask without a token, whatever the tenant",
+	"GET /t/:tenant/v3":             "the same",
+	"GET /t/:tenant/v3-protobuf":    "the same; it is not",
+	"GET /t/:tenant/db/v2":          "the same, at the other form of the address",
+	"GET /t/:tenant/db/v3":          "the same",
+	"GET /t/:tenant/db/v3-protobuf": "the same",
+
 	"GET /healthz":  "for supervisors; says one word of the appliance",
 	"HEAD /healthz": "the same",
 	"GET /readyz":   "for supervisors; says one word of the appliance",
