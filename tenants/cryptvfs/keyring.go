@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -210,3 +211,14 @@ var (
 	_ subkeys = (*keyring)(nil)
 	_ subkeys = (*onceKey)(nil)
 )
+
+// ForFile reports whether info is one by which the keys of that file are derived,
+// for whoever derives them on behalf of another process.
+func ForFile(fileID [16]byte, info []byte) bool {
+	file := string(fileID[:])
+	const epoch = 4
+	if rest, ok := strings.CutPrefix(string(info), infoPage+"\x00"+file); ok {
+		return len(rest) == epoch
+	}
+	return string(info) == infoMask+"\x00"+file
+}
