@@ -24,6 +24,7 @@ type Guard struct {
 	busy     bool          // a call is in progress
 	deadline time.Duration // of the statement that runs
 	own      map[string]*sqlite.Stmt
+	pace     func(context.Context) bool // see Pace
 }
 
 // New makes conn the guarded connection of a role: limits first, then the
@@ -49,6 +50,15 @@ func (g *Guard) Role() Role { return g.role }
 // InTransaction reports whether a transaction is open. An error can have ended
 // one: a full disk, an interrupted write, ON CONFLICT ROLLBACK.
 func (g *Guard) InTransaction() bool { return g.conn.InTransaction() }
+
+// paceOps is the number of virtual machine instructions between two calls of
+// what Pace was given: well below a millisecond of work.
+const paceOps = 1000
+
+// Pace has fn called now and then while a role's statement runs. It may wait, and
+// stops the statement by returning false. Its context ends with the statement's
+// time. Nil takes it away.
+func (g *Guard) Pace(fn func(context.Context) bool) { g.pace = fn }
 
 // Named is an argument for a named parameter. The name may have the
 // parameter's prefix or leave it out.
@@ -86,11 +96,13 @@ type Request struct {
 
 // Sink takes a result as it comes. Columns is called once before the first
 // row, and for a statement that gives no columns too. The slice given to Row
-// is used again for the next one, its values may be kept. An error ends the
+// is used again for the next one, its values may be kept. End is called after
+// the last row, while the statement can still be undone. An error ends the
 // statement and is returned as it is.
 type Sink struct {
 	Columns func([]sqlite.Column) error
 	Row     func([]sqlite.Value) error
+	End     func() error
 }
 
 // Outcome is what a statement did.
@@ -146,6 +158,10 @@ func (g *Guard) Stream(ctx context.Context, r Request, sink Sink) (Outcome, erro
 	g.deadline = cmp.Or(r.Deadline, g.limits.Deadline)
 	limited, cancel := context.WithTimeoutCause(ctx, g.deadline, errDeadline)
 	defer cancel()
+	if pace := g.pace; pace != nil {
+		g.conn.SetProgress(paceOps, func() bool { return g.trusted || pace(limited) })
+		defer g.conn.SetProgress(0, nil)
+	}
 	out, err := g.stream(limited, r, sink)
 	return out, g.explain(ctx, err)
 }
@@ -214,6 +230,9 @@ func (g *Guard) rows(ctx context.Context, stmt *sqlite.Stmt, r Request, sink Sin
 			return err
 		}
 	}
+	if err := sink.end(); err != nil {
+		return err
+	}
 	if g.plan.kind.changesRows() && g.conn.TotalChanges() != before {
 		out.Affected = g.conn.Changes()
 		out.Report.RowsIn = out.Affected
@@ -234,6 +253,13 @@ func (s Sink) row(v []sqlite.Value) error {
 		return nil
 	}
 	return sinkError(s.Row(v))
+}
+
+func (s Sink) end() error {
+	if s.End == nil {
+		return nil
+	}
+	return sinkError(s.End())
 }
 
 // namesInternal reports whether a row of a PRAGMA is about a table of

@@ -134,4 +134,3 @@ func lowerPriority() error {
 		}
 	}
 }
-

@@ -122,9 +122,7 @@ func (p *Process) greet() error {
 	if !ok || r.Version != version {
 		return errors.New("it answered something else")
 	}
-	if p.confined == "" {
-		p.confined = r.Confined
-	}
+	p.confined += "; " + r.Confined
 	return nil
 }
 
@@ -175,6 +173,9 @@ func (p *Process) wait() {
 	err := p.cmd.Wait()
 	if err == nil {
 		err = errors.New("it ended by itself")
+	}
+	if f, ok := p.cmd.Stderr.(*firstLine); ok && f.String() != "" {
+		err = fmt.Errorf("%w: %s", err, f)
 	}
 	p.end(err)
 	p.leave()

@@ -41,24 +41,17 @@ func (p *Process) spawn(o Options) error {
 		if err != nil {
 			return errors.Join(err, ours.Close())
 		}
+		defer func() { _ = unix.Close(p.cmd.SysProcAttr.CgroupFD) }()
 		p.leave = leave
 		p.confined = o.Group.describe(o.Memory)
+	} else {
+		p.confined = fmt.Sprintf("no cgroup; killed above %d MiB of resident memory, looked at every %v", o.Memory>>20, watchEvery)
 	}
 	if err := p.cmd.Start(); err != nil {
 		p.leave()
 		return errors.Join(err, ours.Close())
 	}
-	p.leave = closing(p.cmd.SysProcAttr, p.leave)
 	return nil
-}
-
-// closing closes the descriptor of the cgroup, which the start used, and removes
-// the cgroup at the end.
-func closing(attr *syscall.SysProcAttr, leave func()) func() {
-	if attr.UseCgroupFD {
-		_ = unix.Close(attr.CgroupFD)
-	}
-	return leave
 }
 
 // pair makes a socket with two ends.
@@ -153,4 +146,3 @@ func (f *firstLine) String() string {
 	line, _, _ := strings.Cut(f.buf.String(), "\n")
 	return strings.TrimSpace(line)
 }
-
