@@ -13,6 +13,7 @@ import (
 	"coffer/tenants/cryptvfs"
 	"coffer/tenants/guard"
 	"coffer/tenants/sqlite"
+	"coffer/tenants/worker"
 )
 
 // file is one tenant's open database: one writing connection and, as they are
@@ -58,14 +59,6 @@ func newFile(p *Pool, id domain.TenantID) *file {
 		holding: make(chan struct{}, ReadersPerTenant-1), open: map[*Tx]struct{}{},
 	}
 }
-
-// setup is run on each new connection before it is guarded.
-const setup = `
-PRAGMA foreign_keys = ON;
-PRAGMA synchronous = FULL;
-PRAGMA cache_size = -1024;
-PRAGMA recursive_triggers = ON;
-`
 
 // start registers the keys and opens the writer, which also recovers the WAL.
 func (f *file) start(ctx context.Context, permit *audit.Permit) (err error) {
@@ -137,25 +130,13 @@ func (f *file) connect(ctx context.Context, role guard.Role) (session, error) {
 	return c, nil
 }
 
-func (f *file) dial(ctx context.Context, role guard.Role) (_ session, err error) {
-	mode, vfsMode := sqlite.ReadWrite, cryptvfs.ReadWrite
-	if role == guard.Reader {
-		mode, vfsMode = sqlite.ReadOnly, cryptvfs.ReadOnly
-	}
-	db, err := sqlite.Open(f.reg.URI(f.pool.path(f.id), cryptvfs.Options{Mode: vfsMode}), sqlite.Options{Mode: mode})
+// dial decides where a connection lives.
+func (f *file) dial(ctx context.Context, role guard.Role) (session, error) {
+	g, db, err := worker.Connect(ctx, f.reg, f.pool.path(f.id), role, f.limits)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, db.Close())
-		}
-	}()
-	if err := db.Exec(ctx, setup); err != nil {
-		return nil, err
-	}
-	g, err := guard.New(ctx, db, role, f.limits)
-	return &local{g, db}, err
+	return &local{g, db, f.pool.queue, f.id}, nil
 }
 
 // checkThere refuses a file that was removed or emptied: a tenant's file is never
@@ -210,8 +191,7 @@ func (f *file) place() error {
 	case f.waiting <- struct{}{}:
 		return nil
 	default:
-		return domain.Errorf(domain.Limit, "%d statements of %s wait already", MaxWaiting, f.id).
-			WithHint("try again in a moment")
+		return crowded(f.id)
 	}
 }
 

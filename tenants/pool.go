@@ -12,6 +12,7 @@ import (
 	"coffer/app/authz"
 	"coffer/app/domain"
 	"coffer/audit"
+	"coffer/tenants/fair"
 	"coffer/tenants/guard"
 )
 
@@ -43,6 +44,7 @@ type Options struct {
 	Keys     PageKeys
 	MaxConns int          // 0: as many as the process may have, at most MaxConns
 	Limits   guard.Limits // of one statement
+	Fair     fair.Options // how statements of different tenants share the processors
 	// Quota says how large a tenant's file may become; nil means the default.
 	Quota func(ctx context.Context, id domain.TenantID) (Quota, error)
 	Alarm func(id domain.TenantID, text string)
@@ -51,7 +53,8 @@ type Options struct {
 // Pool keeps the tenants' files open, a bounded number at a time. It is safe for
 // concurrent use.
 type Pool struct {
-	opts Options
+	opts  Options
+	queue *fair.Queue
 
 	mu      sync.Mutex
 	files   map[domain.TenantID]*file
@@ -83,7 +86,7 @@ func Open(o Options) (*Pool, error) {
 	if o.Quota == nil {
 		o.Quota = func(context.Context, domain.TenantID) (Quota, error) { return Quota{}, nil }
 	}
-	return &Pool{opts: o, files: map[domain.TenantID]*file{}, barred: map[domain.TenantID]bool{}, held: map[domain.TenantID]int{}, damaged: map[domain.TenantID]bool{}}, nil
+	return &Pool{opts: o, queue: fair.New(o.Fair), files: map[domain.TenantID]*file{}, barred: map[domain.TenantID]bool{}, held: map[domain.TenantID]int{}, damaged: map[domain.TenantID]bool{}}, nil
 }
 
 // MaxFiles is how many descriptors a pool uses at most in a process that may have
@@ -209,7 +212,7 @@ func (p *Pool) reserve(ctx context.Context) error {
 			}
 		default:
 			return domain.Errorf(domain.Limit, "all %d database connections are in use", p.opts.MaxConns).
-				WithHint("try again in a moment; more need a higher limit of open files")
+				WithHint("try again in a moment; more need a higher limit of open files").WithRetry(Retry)
 		}
 	}
 }

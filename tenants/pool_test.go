@@ -2,6 +2,7 @@ package tenants_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -116,7 +117,11 @@ func TestPlaces(t *testing.T) {
 	}
 	const waiting = tenants.MaxWaiting
 	for range 2*tenants.MaxWaiting - waiting { // all but those that have a place
-		wantKind(t, <-ended, domain.Limit)
+		err := <-ended
+		wantKind(t, err, domain.Limit)
+		if e, ok := errors.AsType[*domain.Error](err); !ok || e.Retry <= 0 { // 429 with Retry-After
+			t.Errorf("%v does not say when to try again", err)
+		}
 	}
 	if got := k.one(t, "globex", `SELECT 1`); got != "1" {
 		t.Error(got)

@@ -23,12 +23,3 @@ type session interface {
 	// Close gives the connection back. A transaction that is open is rolled back.
 	Close() error
 }
-
-// local is a session in this process.
-type local struct {
-	*guard.Guard
-	db *sqlite.Conn
-}
-
-// Close closes the connection.
-func (l *local) Close() error { return l.db.Close() }

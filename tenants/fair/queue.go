@@ -98,18 +98,18 @@ func (q *Queue) Usage() (running, heavy, waiting int) {
 	return len(q.light.holding) + len(q.heavy.holding), len(q.heavy.holding), int(q.waiting.Load())
 }
 
-// hand gives free slots to whoever is next, after taking those away that are
-// held by turns whose statement waits for the taker of its rows. q.mu is held.
+// hand gives free slots to whoever is next. If nobody can have one, those are
+// taken away that are held by turns whose statement waits for the taker of its
+// rows. q.mu is held.
 func (q *Queue) hand(l *lane, now time.Time) {
-	if l.free <= 0 && l.waits() {
-		for t := range l.holding {
-			if t.state.CompareAndSwap(paused, robbed) {
-				q.giveBack(l, t, now)
-				break
+	for len(l.ring) > 0 {
+		t := l.next(now)
+		if t == nil {
+			if !q.rob(l, now) {
+				return
 			}
+			continue
 		}
-	}
-	for t := l.next(now); t != nil; t = l.next(now) {
 		t.lane = l
 		q.waiting.Add(-1)
 		if l == q.light {
@@ -117,6 +117,19 @@ func (q *Queue) hand(l *lane, now time.Time) {
 		}
 		t.granted <- struct{}{}
 	}
+}
+
+// rob takes one slot from a turn that does not need it now, if that helps
+// somebody who waits: the slot is of the lane, or of the tenant's own share.
+func (q *Queue) rob(l *lane, now time.Time) bool {
+	for t := range l.holding {
+		own := len(l.accounts[t.tenant].waiting) > 0
+		if (own || (l.free <= 0 && l.waits())) && t.state.CompareAndSwap(paused, robbed) {
+			q.giveBack(l, t, now)
+			return true
+		}
+	}
+	return false
 }
 
 // giveBack ends a turn's use of a slot; q.mu is held.

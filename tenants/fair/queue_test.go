@@ -171,6 +171,30 @@ func TestPausedHoldsNothing(t *testing.T) {
 	})
 }
 
+// TestPausedKeepsNoneOfItsOwnWaiting: a tenant that reads its results slowly goes
+// on with its other statements.
+func TestPausedKeepsNoneOfItsOwnWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := fair.New(fair.Options{Slots: 2, Heavy: 1})
+		start := time.Now()
+		var turns []*fair.Turn
+		for range 5 {
+			turn := enter(t, q, "a")
+			turn.Pause()
+			turns = append(turns, turn)
+		}
+		if waited := time.Since(start); waited != 0 {
+			t.Errorf("waited for %v", waited)
+		}
+		for _, turn := range turns {
+			if err := turn.Resume(t.Context()); err != nil {
+				t.Error(err)
+			}
+			turn.Leave()
+		}
+	})
+}
+
 // TestFull: a tenant's queue has a bound, and others have queues of their own.
 func TestFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -48,7 +48,7 @@ func Code(err error) string {
 
 // WithCode gives an error a code for clients of the wire protocol.
 func WithCode(code string, err *domain.Error) error {
-	return &domain.Error{Kind: err.Kind, Msg: err.Msg, Hint: err.Hint, Field: err.Field, Err: &coded{code, cmp.Or(err.Err, errors.New(err.Msg))}}
+	return &domain.Error{Kind: err.Kind, Msg: err.Msg, Hint: err.Hint, Field: err.Field, Retry: err.Retry, Err: &coded{code, cmp.Or(err.Err, errors.New(err.Msg))}}
 }
 
 // errDeadline is the cause of a deadline's end, to tell it from a caller that
