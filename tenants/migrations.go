@@ -14,6 +14,7 @@ import (
 	"coffer/tenants/guard"
 	"coffer/tenants/migrate"
 	"coffer/tenants/sqlite"
+	"coffer/tenants/worker"
 )
 
 // Bounds of migrations in one tenant.
@@ -324,12 +325,9 @@ func TryMigrations(ctx context.Context, set migrate.Set) (err error) {
 
 // guarded sets a connection up for migrations.
 func guarded(ctx context.Context, db *sqlite.Conn, limits guard.Limits) (session, error) {
-	if err := db.Exec(ctx, setup); err != nil {
-		return nil, err
-	}
-	g, err := guard.New(ctx, db, guard.Writer, limits)
+	g, err := worker.Guard(ctx, db, guard.Writer, limits)
 	if err != nil {
 		return nil, err
 	}
-	return &local{g, db}, nil
+	return &local{Guard: g, db: db}, nil
 }

@@ -111,6 +111,7 @@ func (m *stream) code(c *coder) {
 	number(c, &r.LastRowID)
 	number(c, &r.Rows)
 	number(c, &r.Bytes)
+	number(c, &r.Deadline)
 }
 
 // describe compiles a statement.

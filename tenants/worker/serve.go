@@ -159,14 +159,19 @@ func Connect(ctx context.Context, reg *cryptvfs.Registration, path string, role 
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := db.Exec(ctx, setup); err != nil {
-		return nil, nil, errors.Join(err, db.Close())
-	}
-	g, err := guard.New(ctx, db, role, limits)
+	g, err := Guard(ctx, db, role, limits)
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
 	return g, db, nil
+}
+
+// Guard sets a new connection up and guards it.
+func Guard(ctx context.Context, db *sqlite.Conn, role guard.Role, limits guard.Limits) (*guard.Guard, error) {
+	if err := db.Exec(ctx, setup); err != nil {
+		return nil, err
+	}
+	return guard.New(ctx, db, role, limits)
 }
 
 // setup is run on each new connection before it is guarded.

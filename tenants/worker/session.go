@@ -53,7 +53,7 @@ func (s *Session) next() call {
 
 // Stream runs one statement.
 func (s *Session) Stream(ctx context.Context, r guard.Request, sink guard.Sink) (guard.Outcome, error) {
-	d, err := s.call(ctx, &stream{call: s.next(), Request: r}, s.deadline(), sink)
+	d, err := s.call(ctx, &stream{call: s.next(), Request: r}, max(r.Deadline, s.deadline()), sink)
 	return d.Outcome, err
 }
 
