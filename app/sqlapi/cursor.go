@@ -107,30 +107,32 @@ func (a *API) cursor(c *fiber.Ctx) error {
 	}
 	f := newFeed(&a.budget)
 	started := make(chan audit.Receipt, 1)
-	failed := make(chan error, 1)
+	ended := make(chan error, 1)
+	var refused audit.Receipt // of an operation that did not start
 	in.stream.Started = func(baton string, r audit.Receipt) {
 		_ = f.line(func(a *answer) { a.head(baton) }) // the first line is short
 		started <- r
 	}
 	in.stream.Run = func(ctx context.Context, s *actions.Stream) error { return in.batch.feed(ctx, s, f) }
 	go func() {
-		err := safely(func() error {
-			_, _, err := actions.SQLStream.Do(ctx, service, who, in.stream)
+		err := safely(func() (err error) {
+			_, refused, err = actions.SQLStream.Do(ctx, service, who, in.stream)
 			return err
 		})
 		f.end(err)
-		failed <- err
+		ended <- err
 	}()
 	select {
 	case r := <-started:
 		httpd.Receipt(c, r)
-	case err := <-failed:
+	case err := <-ended:
 		select {
 		case r := <-started: // both are there
 			httpd.Receipt(c, r)
 		default:
 			cancel()
 			f.release()
+			httpd.Receipt(c, refused)
 			return err
 		}
 	}
