@@ -98,8 +98,8 @@ func (p *Pool) removeDir(id domain.TenantID) error {
 	return durable.RemoveAll(p.dir(id))
 }
 
-// Verify authenticates every page of a tenant's file, for a permit to check the
-// stores. The file is closed meanwhile.
+// Verify authenticates every page of a tenant's file and of its snapshots, for a
+// permit to check the stores. The file is closed meanwhile.
 func (p *Pool) Verify(ctx context.Context, permit *audit.Permit, id domain.TenantID) error {
 	if err := permit.Check("", authz.CheckStores); err != nil {
 		return err
@@ -123,7 +123,13 @@ func (p *Pool) Verify(ctx context.Context, permit *audit.Permit, id domain.Tenan
 	if err := cryptvfs.Verify(ctx, p.path(id), reg); err != nil {
 		return fmt.Errorf("the file of tenant %q: %w", id, err)
 	}
-	return nil
+	snapshots, err := p.snapshots(id)
+	for _, s := range snapshots {
+		if err := cryptvfs.Verify(ctx, p.snapshotPath(id, s.ID), reg); err != nil {
+			return fmt.Errorf("the snapshot %s of tenant %q: %w", s.ID, id, err)
+		}
+	}
+	return err
 }
 
 // hold keeps a tenant's file closed until the function that it returns is

@@ -107,13 +107,16 @@ var errClosing = errors.New("the file is being closed")
 // interruptible is a context that also ends when somebody wants the file closed.
 func (f *file) interruptible(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	key := &cancel
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	if f.interrupts == nil {
 		f.interrupts = map[*context.CancelCauseFunc]struct{}{}
 	}
-	key := &cancel
 	f.interrupts[key] = struct{}{}
+	f.mu.Unlock()
+	if !f.pool.mayOpen(f.id) { // whoever closes it has been here already
+		cancel(errClosing)
+	}
 	return ctx, func() {
 		f.mu.Lock()
 		delete(f.interrupts, key)

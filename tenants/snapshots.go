@@ -71,15 +71,22 @@ func (p *Pool) snapshots(id domain.TenantID) (out []Snapshot, err error) {
 // snapshot copies the file, whose migrations end with a number, for whose turn it
 // is to write: nobody else changes the file, and readers read its log.
 func (f *file) snapshot(ctx context.Context, c session, number int) (id string, err error) {
-	rows, err := c.Trusted(ctx, "PRAGMA wal_checkpoint(FULL)")
-	if err != nil {
-		return "", err
+	limited, cancel := context.WithTimeout(ctx, migrationTurn)
+	defer cancel()
+	for {
+		// It waits as long as SQLite's busy timeout for who reads an older state.
+		rows, err := c.Trusted(ctx, "PRAGMA wal_checkpoint(FULL)")
+		if err != nil {
+			return "", err
+		}
+		if rows[0][0].Int64() == 0 && rows[0][1].Int64() == rows[0][2].Int64() {
+			return f.pool.copySnapshot(ctx, f.id, number)
+		}
+		if limited.Err() != nil {
+			return "", domain.Errorf(domain.Unavailable, "a transaction that reads is in the way of the snapshot: waited %v", migrationTurn).
+				WithHint("apply again; keep transactions short")
+		}
 	}
-	if rows[0][0].Int64() != 0 || rows[0][1].Int64() != rows[0][2].Int64() {
-		return "", domain.Errorf(domain.Unavailable, "a transaction that reads %s is in the way of the snapshot", f.id).
-			WithHint("apply again; keep transactions short")
-	}
-	return f.pool.copySnapshot(ctx, f.id, number)
 }
 
 // copySnapshot copies a file that nobody changes.
@@ -88,6 +95,9 @@ func (p *Pool) copySnapshot(ctx context.Context, id domain.TenantID, number int)
 		return "", err
 	}
 	if err := durable.SweepTemp(p.snapshotDir(id)); err != nil { // of a copy that a crash cut off
+		return "", err
+	}
+	if err := removeWork(p.workPath(id)); err != nil { // of a restoration
 		return "", err
 	}
 	have, err := p.snapshots(id)
@@ -101,8 +111,10 @@ func (p *Pool) copySnapshot(ctx context.Context, id domain.TenantID, number int)
 	}
 	name := fmt.Sprintf("%06d-%s", order, migrate.Number(number))
 	if err := durable.CopyFile(ctx, p.snapshotPath(id, name), p.path(id)); err != nil {
-		return "", domain.Errorf(domain.Unavailable, "there is no snapshot before the migration: %w", err).
-			WithHint("it needs as much room on the disk as the database")
+		return "", &domain.Error{
+			Kind: domain.Unavailable, Msg: "the database could not be copied first", Err: err,
+			Hint: "the copy needs as much room on the disk as the database",
+		}
 	}
 	return name, nil
 }
@@ -244,14 +256,11 @@ func (r restoration) readMarks(ctx context.Context) (marks []audit.IntentID, num
 // place of the file, in one step.
 func (r restoration) replace(ctx context.Context, from string, ids []audit.IntentID) (number int, err error) {
 	to := r.pool.path(r.id)
-	work := filepath.Join(r.pool.snapshotDir(r.id), "restored.tmp")
-	if err := r.removeWork(work); err != nil {
-		return 0, err
-	}
+	work := r.pool.workPath(r.id)
 	if err := durable.CopyFile(ctx, work, from); err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, r.removeWork(work)) }()
+	defer func() { err = errors.Join(err, removeWork(work)) }()
 	if err := cryptvfs.Verify(ctx, work, r.reg); err != nil {
 		return 0, fmt.Errorf("the snapshot of tenant %q: %w", r.id, err)
 	}
@@ -285,8 +294,13 @@ func (r restoration) replace(ctx context.Context, from string, ids []audit.Inten
 	return number, nil
 }
 
-// removeWork removes what a restoration left that a crash cut off.
-func (r restoration) removeWork(work string) error {
+// workPath is where a restoration prepares the file.
+func (p *Pool) workPath(id domain.TenantID) string {
+	return filepath.Join(p.snapshotDir(id), "restored.tmp")
+}
+
+// removeWork removes what a restoration prepared.
+func removeWork(work string) error {
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		if err := os.Remove(work + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

@@ -136,7 +136,7 @@ func (c *call) migrate(ctx context.Context, to int, run string) (MigrationResult
 	if err != nil {
 		now.Number, now.Failed = was.Number, &migrate.Failure{Number: m.At, Text: told(err), Time: c.clock.Now().UTC(), Run: run}
 	}
-	_, saved := c.db.Update(ctx, func(tx *store.Tx) error { return now.Set(tx, id) })
+	saved := c.saveMigrated(ctx, id, now)
 	if err != nil {
 		return out, errors.Join(err, saved)
 	}
@@ -264,10 +264,7 @@ var MigrationRestore = Operation[MigrationRestoreIn, MigrationRestored]{
 		c.changed = true
 		c.detail["number"], c.detail["instead"] = done.Number, done.Instead
 		out = MigrationRestored{Tenant: id, Number: done.Number, Instead: done.Instead}
-		_, err = c.db.Update(ctx, func(tx *store.Tx) error {
-			return migrate.State{Number: done.Number, Changed: c.clock.Now()}.Set(tx, id)
-		})
-		return out, err
+		return out, c.saveMigrated(ctx, id, migrate.State{Number: done.Number, Changed: c.clock.Now()})
 	},
 }
 
@@ -283,12 +280,17 @@ func (s *Service) noteMigrated(ctx context.Context, in audit.Intent) error {
 	if err != nil {
 		return nil //nolint:nilerr // the next attempt in that tenant finds out
 	}
-	_, err = s.db.Update(ctx, func(tx *store.Tx) error {
-		was, err := migrate.Find(tx, in.Tenant)
-		if err != nil || was.Number == len(has) {
+	return s.saveMigrated(ctx, in.Tenant, migrate.State{Number: len(has), Changed: s.clock.Now()})
+}
+
+// saveMigrated records how far a tenant has come, unless it was destroyed meanwhile.
+func (s *Service) saveMigrated(ctx context.Context, id domain.TenantID, now migrate.State) error {
+	_, err := s.db.Update(ctx, func(tx *store.Tx) error {
+		r, err := tenants.Find(tx, id)
+		if err != nil || !living(r.State) {
 			return err
 		}
-		return migrate.State{Number: len(has), Changed: s.clock.Now()}.Set(tx, in.Tenant)
+		return now.Set(tx, id)
 	})
 	return err
 }
