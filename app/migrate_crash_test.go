@@ -207,3 +207,92 @@ func compareMigrationLogs(t *testing.T, data string, versions int) {
 		t.Errorf("%d logs", len(intents))
 	}
 }
+
+// TestRestoreSurvivesKills kills the server while a snapshot is put back. After
+// the restart the database is what it was or what the snapshot was, whole, and
+// the log says which.
+func TestRestoreSurvivesKills(t *testing.T) {
+	t.Parallel()
+	kills := max(2, migrationKills*fromEnvironment(t, "COFFER_CRASH_ROUNDS", crashRounds)/crashRounds)
+	data := shortDir(t)
+	start := func() (*served, *running) {
+		d, err := launch(data, os.Environ(), "--data", data, "--seal", "keyfile")
+		if err == nil {
+			err = d.awaitReady()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d, &running{tb: t, data: data, client: app.SocketClient(data)}
+	}
+	daemon, r := start()
+	defer func() { daemon.kill() }()
+	const base = "/api/v1/tenants/acme"
+	r.must("", "POST", "/api/v1/tenants", object{"id": "acme", "name": "Acme"}, nil)
+	r.migrateAll(1)
+	before := func() (id string) { // a snapshot from before the migration
+		var status struct {
+			Snapshots []struct {
+				ID     string
+				Number int
+			}
+		}
+		r.must("", "GET", base+"/migrations", nil, &status)
+		for _, s := range status.Snapshots {
+			if s.Number == 0 {
+				id = s.ID
+			}
+		}
+		return id
+	}
+	restore := func(id string) {
+		b, _ := json.Marshal(object{"snapshot": id})
+		resp, err := r.client.Post("http://coffer"+base+"/migrations/restore?confirm=acme", "application/json", bytes.NewReader(b))
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+	}
+	began := time.Now()
+	restore(before())
+	undisturbed := time.Since(began)
+	moment, put := 0.0, 0
+	for n := range kills {
+		r.migrateAll(1) // one table, or the set again after it was put back
+		r.must("", "POST", base+"/sql", object{"sql": "CREATE TABLE IF NOT EXISTS since(n); "}, nil)
+		id, ended := before(), make(chan struct{})
+		go func() {
+			defer close(ended)
+			restore(id)
+		}()
+		_, moment = math.Modf(moment + math.Phi)
+		<-time.After(time.Duration(moment * float64(undisturbed))) // when to kill is the point
+		daemon.kill()
+		<-ended
+		r.client.CloseIdleConnections()
+		daemon, r = start()
+		var rows struct{ Rows [][]int }
+		r.must("", "POST", base+"/sql", object{"sql": "SELECT sum(name = 'since'), sum(name = 'step1') FROM sqlite_schema"}, &rows)
+		var status struct{ Number int }
+		r.must("", "GET", base+"/migrations", nil, &status)
+		var log struct{ Events []struct{ Type, Outcome string } }
+		r.must("", "GET", base+"/audit?action=migration.restore", nil, &log)
+		last := log.Events[len(log.Events)-1]
+		back := len(rows.Rows) > 0 && rows.Rows[0][0] == 0
+		if back {
+			put++
+		}
+		if want := map[bool]int{true: 0, false: 1}[back]; status.Number != want || rows.Rows[0][1] != want {
+			t.Errorf("kill %d: listed at %d, the database has %v", n, status.Number, rows.Rows[0])
+		}
+		if last.Type != "outcome" || (last.Outcome == "ok") != back {
+			// The request may never have come to be announced.
+			if back || last.Outcome != "ok" {
+				t.Errorf("kill %d: put back: %v, the log says %+v", n, back, last)
+			}
+		}
+	}
+	if a := r.do("", "POST", "/api/v1/check", nil); !bytes.Contains(a.body, []byte(`"ok":true`)) {
+		t.Errorf("%s", a.body)
+	}
+	t.Logf("%d kills, %d of them with the snapshot put back; undisturbed it takes %v", kills, put, undisturbed)
+}
