@@ -274,7 +274,9 @@ func TestRestoreSurvivesKills(t *testing.T) {
 		r.must("", "POST", base+"/sql", object{"sql": "SELECT sum(name = 'since'), sum(name = 'step1') FROM sqlite_schema"}, &rows)
 		var status struct{ Number int }
 		r.must("", "GET", base+"/migrations", nil, &status)
-		var log struct{ Events []struct{ Type, Outcome string } }
+		var log struct {
+			Events []struct{ Type, Outcome string }
+		}
 		r.must("", "GET", base+"/audit?action=migration.restore", nil, &log)
 		last := log.Events[len(log.Events)-1]
 		back := len(rows.Rows) > 0 && rows.Rows[0][0] == 0
