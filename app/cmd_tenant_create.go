@@ -66,6 +66,9 @@ func (r *run) printCreated(w io.Writer, in actions.TenantCreateIn, out actions.T
 	} else {
 		fmt.Fprintf(w, "created %s, its first owner is %s\n", out.ID, clean(out.Owner))
 	}
+	if out.Migration != "" {
+		r.say("its database begins with the migrations up to %s", out.Migration)
+	}
 	if c := out.Credentials; c != nil {
 		r.say("workload %s; the secret id is shown this once and ends %s", c.Workload, timeText(c.Expires))
 		fmt.Fprintf(w, "role_id=%s\nsecret_id=%s\n", c.RoleID, c.SecretID.Reveal())

@@ -187,3 +187,16 @@ func OwnerHint(data string, uid, gid int, contained bool) string {
 
 // ReadTyped reads a line as a raw terminal gives it.
 var ReadTyped = readTyped
+
+// ShowRuns draws the bar of a run, one state after the other.
+func ShowRuns(w io.Writer, runs ...actions.MigrationRunInfo) {
+	b := &bar{w}
+	for _, r := range runs {
+		b.show(r)
+	}
+	b.end()
+	b.end()
+}
+
+// Uploads are the requests that hand over the files of a directory.
+var Uploads = uploads

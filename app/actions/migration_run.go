@@ -212,6 +212,7 @@ var MigrationContinue = Operation[MigrationContinueIn, MigrationRunOut]{
 		if err := c.begin(ctx); err != nil {
 			return MigrationRunOut{}, err
 		}
+		ctx = context.WithoutCancel(ctx) // a tenant takes as long as it needs
 		results, err := c.step(ctx, &run)
 		if err != nil {
 			return MigrationRunOut{}, err

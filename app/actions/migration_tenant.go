@@ -134,7 +134,8 @@ func (c *call) migrate(ctx context.Context, to int, run string) (MigrationResult
 	c.describeMigrated(m)
 	now := migrate.State{Number: m.To, Changed: c.clock.Now()}
 	if err != nil {
-		now.Number, now.Failed = was.Number, &migrate.Failure{Number: m.At, Text: told(err), Time: c.clock.Now().UTC(), Run: run}
+		now.Number, now.Changed = was.Number, was.Changed
+		now.Failed = &migrate.Failure{Number: m.At, Text: told(err), Time: c.clock.Now().UTC(), Run: run}
 	}
 	saved := c.saveMigrated(ctx, id, now)
 	if err != nil {
