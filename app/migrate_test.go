@@ -3,6 +3,8 @@ package app_test
 import (
 	"fmt"
 	"net/http"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -202,5 +204,51 @@ func TestRestoreOfSuspended(t *testing.T) {
 	r.must("", "DELETE", "/api/v1/tenants/acme?confirm=acme", nil, nil)
 	if a := r.do("", "POST", restore, object{"snapshot": "000002-0001"}); a.status != http.StatusConflict {
 		t.Errorf("a destroyed tenant: %d %s", a.status, a.body)
+	}
+}
+
+// TestMigrationOnAFailingDisk: whether a COMMIT that the disk refused is on it
+// cannot be said, and neither the log nor the list says it. The snapshot stays,
+// and the next attempt finds out.
+func TestMigrationOnAFailingDisk(t *testing.T) {
+	r := serveTemp(t)
+	r.tenant("acme")
+	r.must("", "PUT", migrationsAPI, migrationFiles(1), nil)
+	broken, repair := breakWrites(t, filepath.Join(r.data, "tenants", "acme", "data.db-wal"))
+	if broken == 0 {
+		t.Fatal("the write-ahead log is not open")
+	}
+	a := r.do("", "POST", "/api/v1/tenants/acme/migrations/apply", object{})
+	repair()
+	if a.status < 500 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	type status struct {
+		Number    int
+		Failed    *struct{ Text string }
+		Snapshots []any
+	}
+	var out status
+	r.must("", "GET", "/api/v1/tenants/acme/migrations", nil, &out)
+	if out.Number != 0 || out.Failed == nil || len(out.Snapshots) != 1 {
+		t.Errorf("%+v", out)
+	}
+	r.must("", "POST", "/api/v1/tenants/acme/migrations/apply", object{}, nil)
+	out = status{}
+	r.must("", "GET", "/api/v1/tenants/acme/migrations", nil, &out)
+	if out.Number != 1 || out.Failed != nil || len(out.Snapshots) != 2 {
+		t.Errorf("%+v", out)
+	}
+	var outcomes []string
+	for deadline := time.Now().Add(patience); len(outcomes) < 2 && time.Now().Before(deadline); { // an outcome follows its answer
+		outcomes = nil
+		for _, e := range r.events("/api/v1/tenants/acme/audit", "migration.apply") {
+			if e.Type == "outcome" {
+				outcomes = append(outcomes, e.Outcome)
+			}
+		}
+	}
+	if !slices.Equal(outcomes, []string{"unknown", "ok"}) {
+		t.Errorf("the outcomes are %v", outcomes)
 	}
 }

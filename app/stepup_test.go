@@ -84,6 +84,7 @@ func TestStepUpOfEveryAction(t *testing.T) {
 		"secret.read", "secret.destroy", "member.add", "member.role", "member.remove", "invitation.create", "tenant.destroy", "break-glass.open",
 		"seal.add", "seal.remove", "seal.rotate", "seal.recovery", "person.role", "account.recovery-codes", "account.password", "account.passkey", "account.totp",
 		"token.issue", "workload.create", "workload.secret-id", "setup.link", "tenant.create",
+		"migration.put", "migration.run", "migration.apply", "migration.restore",
 	} {
 		if !asked[action] {
 			t.Errorf("%s does not ask", action)
