@@ -51,6 +51,12 @@ test: deps vet ## run every test, with the race detector where there is concurre
 	  wait $$images && exit $$raced
 	packaging/fuzz.sh 1s
 
+.PHONY: interop
+interop: ## drive a running Coffer over TLS with other people's clients (installs Node.js and Python if missing)
+	@packaging/deps.sh nodejs npm python3
+	cd packaging/interop/js && npm ci --no-progress
+	cd packaging/interop && go vet ./... && CGO_ENABLED=1 go test -count=1 -v -timeout 20m ./...
+
 .PHONY: vet
 vet: ## gofmt and go vet
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }

@@ -53,8 +53,16 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if testing.Short() {
+		scripts = slices.DeleteFunc(scripts, func(path string) bool { return !inShort[strings.TrimSuffix(filepath.Base(path), ".txtar")] })
+	}
 	runScripts(t, scripts, false)
 }
+
+// inShort are the scripts for the race detector, under which each start of the
+// program takes a second: those with the most of what runs at once. The others
+// are made of single commands.
+var inShort = map[string]bool{"demo": true, "network": true, "members": true}
 
 // local are the scripts about what there is at the local socket alone: unsealing,
 // health, the socket itself, what only it may.
@@ -65,6 +73,9 @@ var local = map[string]bool{
 // TestScriptsOverTheNetwork runs the same scripts with a client that knows an
 // address, the authority's certificate and a session, and no data directory.
 func TestScriptsOverTheNetwork(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the race detector has enough of TestScripts")
+	}
 	scripts, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
 	if err != nil {
 		t.Fatal(err)

@@ -5,9 +5,15 @@
 # looks at the pages, certutil, which makes it trust a certificate, and what builds and
 # runs the image without a service: buildah and podman with runc, and the network
 # of containers (netavark, aardvark-dns, iptables).
+#
+# usage: deps.sh [PACKAGE...] — with names, those of the programs besides
 set -euo pipefail
 
 missing=()
+declare -A program=([nodejs]=node)
+for package; do
+	command -v "${program[$package]:-$package}" >/dev/null || missing+=("$package")
+done
 command -v swtpm >/dev/null || missing+=(swtpm)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v gcc >/dev/null || missing+=(gcc libc6-dev)

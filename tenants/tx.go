@@ -25,9 +25,9 @@ const (
 	TxLoose               // TxWrite with foreign keys not enforced, for rebuilding tables
 )
 
-// lockWait is how long a transaction waits for its connection: as long as
-// SQLite's usual busy timeout, so that clients see what they know.
-const lockWait = 5 * time.Second
+// lockWait is how long a transaction waits for its connection: about SQLite's
+// usual busy timeout, and longer than one lasts whose client went away.
+const lockWait = 6 * time.Second
 
 // Tx is a transaction that may outlive the permit with which it was begun:
 // each use takes one of its own. Whoever begins one ends it with Commit or

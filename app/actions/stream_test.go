@@ -289,6 +289,15 @@ func TestStreamEvents(t *testing.T) {
 	}
 }
 
+// TestRevokedTokenEndsItsStreams: at once, and nobody waits for them.
+func TestRevokedTokenEndsItsStreams(t *testing.T) {
+	k := newKit(t, actions.StreamLimits{Idle: time.Hour})
+	who := k.bearer(domain.Owner)
+	k.send(who, "", "BEGIN IMMEDIATE", "INSERT INTO t VALUES (1, 'a')").want(t, "", "")
+	run(k, k.owner(), actions.TokenRevoke, actions.TokenRef{Tenant: "acme", Accessor: who.Subject.Token})
+	k.send(k.owner(), "", "INSERT INTO t VALUES (2, 'b')", count).want(t, "", "1")
+}
+
 // TestStreamsAreBounded: a tenant's streams are, and those with nothing to lose
 // make room.
 func TestStreamsAreBounded(t *testing.T) {

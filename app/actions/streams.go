@@ -277,6 +277,22 @@ func (s *Service) abandonTx(ctx context.Context, st *stream, why string) {
 	_, _ = p.Finish(ctx, outcome, detail)
 }
 
+// endStreams ends the streams that were opened with a credential which has been
+// revoked. One that a request uses just now ends when nobody comes back to it.
+func (s *Service) endStreams(accessor string) {
+	s.streams.mu.Lock()
+	var all []*stream
+	for _, st := range s.streams.open {
+		if st.who.Credential() == accessor {
+			all = append(all, st)
+		}
+	}
+	s.streams.mu.Unlock()
+	for _, st := range all {
+		s.expire(st, "its token was revoked")
+	}
+}
+
 // CloseStreams ends every stream, with their transactions, before the tenants'
 // files are closed. Nobody is served any more.
 func (s *Service) CloseStreams() {

@@ -219,6 +219,9 @@ var TokenDiscard = Operation[TokenHeld, TokenInfo]{
 			out = infoOf(t)
 			return token.Revoke(tx, t)
 		})
+		if err == nil {
+			c.endStreams(out.Accessor)
+		}
 		return out, err
 	},
 }
@@ -262,6 +265,9 @@ var TokenRevoke = Operation[TokenRef, TokenInfo]{
 			out = infoOf(t)
 			return token.Revoke(tx, t)
 		})
+		if err == nil {
+			c.endStreams(out.Accessor)
+		}
 		return out, err
 	},
 }

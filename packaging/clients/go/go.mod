@@ -1,0 +1,3 @@
+module coffer-clients
+
+go 1.26

@@ -1,0 +1,44 @@
+// What the tests know of the Coffer that runs: see ../interop_test.go.
+export const url = process.env.COFFER_URL; // https://localhost:PORT
+const owner = process.env.COFFER_OWNER_TOKEN;
+
+async function post(path, body) {
+  const answer = await fetch(url + path, {
+    method: "POST",
+    headers: { authorization: `Bearer ${owner}`, "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+  return answer.json();
+}
+
+// issue makes a token in acme.
+export async function issue(role, ttl = "15m") {
+  return (await post("/api/v1/tenants/acme/tokens", { role, ttl })).token;
+}
+
+export async function revoke(token) {
+  await post("/api/v1/token/revoke", { token });
+}
+
+// sql runs a statement past the clients, to see what is really there.
+export async function sql(text) {
+  return (await post("/api/v1/tenants/acme/sql", { sql: text })).rows;
+}
+
+// actions are those of the last events of acme's log.
+export async function events(action) {
+  const answer = await fetch(`${url}/api/v1/tenants/acme/audit?action=${action}`, { headers: { authorization: `Bearer ${owner}` } });
+  return (await answer.json()).events;
+}
+
+let names = 0;
+// table makes a table of its own for a test.
+export async function table(columns = "id INTEGER PRIMARY KEY, v") {
+  const name = `js_${process.pid}_${names++}`;
+  await sql(`CREATE TABLE ${name}(${columns})`);
+  return name;
+}
+
+// both forms of the address.
+export const addresses = [`${url}/t/acme/db/`, `${url}/t/acme/`];
