@@ -197,6 +197,7 @@ func newMigrateApplyCommand(std Stdio) *cli.Command {
 		&cli.StringFlag{Name: "canary", Usage: "`TENANTS` that come first, as acme,globex, or their number; if one fails, no other is touched"},
 		&cli.IntFlag{Name: "parallel", Usage: "`NUMBER` of tenants at a time", Value: actions.DefaultParallel},
 		&cli.IntFlag{Name: "max-failures", Usage: "stop at `NUMBER` failures", Value: 1},
+		allFlag(),
 		&cli.IntFlag{Name: "to", Usage: "`NUMBER` of the last migration to apply; all if not given"},
 	)
 	return clientCommand(std, &cli.Command{
@@ -208,11 +209,21 @@ func newMigrateApplyCommand(std Stdio) *cli.Command {
 				return err
 			}
 		}
-		if r.IsSet("tenant") {
+		if r.oneTenant() {
 			return r.applyInOne()
 		}
 		return r.applyInAll()
 	})
+}
+
+// allFlag is for all tenants where COFFER_TENANT names one.
+func allFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "all", Usage: "all tenants, also if COFFER_TENANT names one"}
+}
+
+// oneTenant says whether the command is about one tenant, which is named.
+func (r *run) oneTenant() bool {
+	return r.IsSet("tenant") || (r.std.Env("COFFER_TENANT") != "" && !r.Bool("all"))
 }
 
 // putMigrations hands over the files of a directory, if they are new.

@@ -15,9 +15,9 @@ import (
 
 func newMigrateStatusCommand(std Stdio) *cli.Command {
 	return clientCommand(std, &cli.Command{
-		Name: "status", Usage: "show how far each tenant has come, and what failed", Flags: tenantFlags(),
+		Name: "status", Usage: "show how far each tenant has come, and what failed", Flags: tenantFlags(allFlag()),
 	}, 0, 0, func(r *run) error {
-		if r.IsSet("tenant") {
+		if r.oneTenant() {
 			return r.statusOfOne()
 		}
 		set, err := r.keptSet()

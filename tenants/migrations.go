@@ -315,6 +315,10 @@ func TryMigrations(ctx context.Context, set migrate.Set) (err error) {
 	if err != nil {
 		return err
 	}
+	// What does not fit is not spilled into files beside those of tenants.
+	if err := db.Exec(ctx, "PRAGMA temp_store = MEMORY"); err != nil {
+		return errors.Join(err, db.Close())
+	}
 	c, err := guarded(ctx, db, guard.Limits{Pages: firstPages})
 	if err != nil {
 		return errors.Join(err, db.Close())

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"coffer/app/authz"
 	"coffer/app/domain"
@@ -398,6 +399,33 @@ func TestSnapshotWhileReading(t *testing.T) {
 	must(t, k.pool.Verify(t.Context(), p, "acme"))
 	flip(t, filepath.Join(filepath.Dir(k.data("acme")), "snapshots", k.snapshots(t, "acme")[0]+".db"), 5000)
 	wantKind(t, k.pool.Verify(t.Context(), p, "acme"), domain.Tampered)
+}
+
+// TestSnapshotKeepsLocks: SQLite's locks on the file are for other processes, such
+// as workers, and belong to this process as a whole: a copy that opened and closed
+// the file in the usual way would drop them.
+func TestSnapshotKeepsLocks(t *testing.T) {
+	k := newKit(t, 0)
+	k.tenant(t, "acme")
+	locked := func() bool {
+		f, err := os.Open(k.data("acme"))
+		must(t, err)
+		// Closing it would do just that, so it is left open to the end.
+		t.Cleanup(func() { _ = f.Close() })
+		lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: 0, Start: 0x40000000 + 2, Len: 510}
+		must(t, unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock))
+		return lock.Type != unix.F_UNLCK
+	}
+	if !locked() {
+		t.Skip("an open file is not locked here")
+	}
+	_, _, err := k.migrate(t, "acme", customers)
+	must(t, err)
+	if !locked() {
+		t.Error("the copy has dropped SQLite's locks")
+	}
+	must(t, k.pool.Close(t.Context()))
+	k.openPool(t, 0, guard.Limits{})
 }
 
 // TestSuspendEndsMigration: who closes a tenant does not wait for a migration

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -110,7 +111,7 @@ func (p *Pool) copySnapshot(ctx context.Context, id domain.TenantID, number int)
 		order = last + 1
 	}
 	name := fmt.Sprintf("%06d-%s", order, migrate.Number(number))
-	if err := durable.CopyFile(ctx, p.snapshotPath(id, name), p.path(id)); err != nil {
+	if err := durable.Fill(p.snapshotPath(id, name), func(w io.Writer) error { return cryptvfs.Copy(ctx, w, p.path(id)) }); err != nil {
 		return "", &domain.Error{
 			Kind: domain.Unavailable, Msg: "the database could not be copied first", Err: err,
 			Hint: "the copy needs as much room on the disk as the database",
@@ -257,7 +258,7 @@ func (r restoration) readMarks(ctx context.Context) (marks []audit.IntentID, num
 func (r restoration) replace(ctx context.Context, from string, ids []audit.IntentID) (number int, err error) {
 	to := r.pool.path(r.id)
 	work := r.pool.workPath(r.id)
-	if err := durable.CopyFile(ctx, work, from); err != nil {
+	if err := durable.Fill(work, func(w io.Writer) error { return cryptvfs.Copy(ctx, w, from) }); err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, removeWork(work)) }()

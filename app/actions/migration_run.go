@@ -131,7 +131,11 @@ func (in MigrationRunIn) check() (canaries []domain.TenantID, err error) {
 // planRun finds out up to where the run goes and how much there is to do, and
 // chooses that many canaries if they were not named.
 func planRun(tx *store.Tx, run *migrate.Run, canaries, to int) error {
-	set, err := upTo(tx, to)
+	kept, err := migrate.Load(tx)
+	if err != nil {
+		return err
+	}
+	set, err := upTo(kept, to)
 	if err != nil {
 		return err
 	}

@@ -117,8 +117,12 @@ func (c *call) migrate(ctx context.Context, to int, run string) (MigrationResult
 	var set migrate.Set
 	var was migrate.State
 	if err := c.db.View(ctx, func(tx *store.Tx) (err error) {
-		if was, err = migrate.Find(tx, id); err == nil {
-			set, err = upTo(tx, to)
+		if was, err = migrate.Find(tx, id); err != nil {
+			return err
+		}
+		kept, err := c.keptSet(tx)
+		if err == nil {
+			set, err = upTo(kept, to)
 		}
 		return err
 	}); err != nil {
@@ -146,12 +150,22 @@ func (c *call) migrate(ctx context.Context, to int, run string) (MigrationResult
 	return out, saved
 }
 
-// upTo is the set up to a number, all of it for 0.
-func upTo(tx *store.Tx, to int) (migrate.Set, error) {
+// keptSet is the set, for who holds migrating: it is large, and every tenant of a
+// run needs it.
+func (s *Service) keptSet(tx *store.Tx) (migrate.Set, error) {
+	if set := s.set.Load(); set != nil {
+		return *set, nil
+	}
 	set, err := migrate.Load(tx)
+	if err == nil {
+		s.set.Store(&set)
+	}
+	return set, err
+}
+
+// upTo is the set up to a number, all of it for 0.
+func upTo(set migrate.Set, to int) (migrate.Set, error) {
 	switch {
-	case err != nil:
-		return nil, err
 	case set.Top() == 0:
 		return nil, domain.Errorf(domain.Conflict, "there are no migrations").WithHint("coffer migrate apply DIRECTORY")
 	case to > set.Top():

@@ -124,6 +124,7 @@ var MigrationPut = Operation[MigrationFilesIn, MigrationSetOut]{
 			return MigrationSetOut{}, domain.Errorf(domain.Conflict, "migrations are being applied").WithHint("try again in a moment")
 		}
 		defer c.migrating.Unlock()
+		defer c.set.Store(nil) // whatever became of the change
 		out, news := newIn(kept, set)
 		c.detail["files"] = len(set)
 		c.detail["new"], _ = fitting(news, maxNoted)
@@ -238,7 +239,7 @@ var MigrationFleet = Operation[Page, MigrationFleetOut]{
 	act: func(ctx context.Context, c *call, in Page) (MigrationFleetOut, error) {
 		out := MigrationFleetOut{Tenants: []TenantMigration{}}
 		err := c.db.View(ctx, func(tx *store.Tx) error {
-			set, err := migrate.Load(tx)
+			top, err := migrate.Top(tx)
 			if err != nil {
 				return err
 			}
@@ -251,7 +252,7 @@ var MigrationFleet = Operation[Page, MigrationFleetOut]{
 				if !living(r.State) {
 					continue
 				}
-				t, err := tenantMigration(tx, r, set.Top())
+				t, err := tenantMigration(tx, r, top)
 				if err != nil {
 					return err
 				}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"coffer/app/authn"
@@ -13,6 +14,7 @@ import (
 	"coffer/app/store"
 	"coffer/audit"
 	"coffer/tenants"
+	"coffer/tenants/migrate"
 	"coffer/vault"
 	"coffer/vault/token"
 )
@@ -52,8 +54,9 @@ type Service struct {
 	creating sync.Mutex // one tenant is created at a time
 	rekeying sync.Mutex // one change of the key table or the root key at a time
 
-	migrating sync.RWMutex // held to read while migrations are applied, to write while the set changes
-	stepping  sync.Mutex   // one request works at a run of migrations
+	migrating sync.RWMutex                // held to read while migrations are applied, to write while the set changes
+	set       atomic.Pointer[migrate.Set] // of migrations, for who holds migrating; nil until it is read
+	stepping  sync.Mutex                  // one request works at a run of migrations
 
 	mu     sync.Mutex
 	done   []audit.IntentID    // changes whose outcome was handed to the log: their markers can go

@@ -45,6 +45,12 @@ func Load(tx *store.Tx) (Set, error) {
 	return set, err
 }
 
+// Top is the number of the last migration of the set.
+func Top(tx *store.Tx) (n int, err error) {
+	err = tx.Keys(bucketSet, nil, nil, func([]byte) error { n++; return nil })
+	return n, err
+}
+
 // List reads the set with who handed it over. It is what Parse makes of it: a
 // store that holds anything else was changed.
 func List(tx *store.Tx) (out []Stored, err error) {
