@@ -63,6 +63,15 @@ var verbs = map[domain.Action]string{
 	authz.ActionList:       "listed the actions",
 	authz.RoleList:         "listed the roles",
 
+	authz.MigrationPut:      "replaced the set of migrations",
+	authz.MigrationList:     "looked at how far the clients' databases are",
+	authz.MigrationPlan:     "planned migrations",
+	authz.MigrationRun:      "began to bring every client's database to the migration",
+	authz.MigrationContinue: "went on with the run of migrations",
+	authz.MigrationStatus:   "looked at the migrations of this database",
+	authz.MigrationApply:    "brought this database to the migration",
+	authz.MigrationRestore:  "put this database back to the snapshot",
+
 	authz.TenantMine:  "looked at the clients",
 	authz.AlertList:   "looked at the alerts",
 	authz.AlertTenant: "looked at the client's alerts",
@@ -160,7 +169,7 @@ func restOf(e actions.Event, names map[string]string) string {
 		if role := detailText(e.Detail, "role"); role != "" {
 			parts = append(parts, "as "+role)
 		}
-	case authz.SQLQuery, authz.SQLWrite:
+	case authz.SQLQuery, authz.SQLWrite, authz.MigrationApply:
 		if tables := detailPairs(e.Detail); len(tables) > 0 {
 			for _, p := range tables {
 				if p.Name == "tables" && p.Text != "" {
