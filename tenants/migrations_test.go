@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -501,4 +502,73 @@ func TestTryMigrations(t *testing.T) {
 	} {
 		wantKind(t, tenants.TryMigrations(t.Context(), migrationsOf("0001_x.sql", sql)), kind)
 	}
+}
+
+// TestTogether migrates, puts back, writes, reads, suspends and verifies at once.
+// Whatever comes first, the file is sound, and is where its own record says.
+func TestTogether(t *testing.T) {
+	k := newKit(t, 0)
+	k.tenant(t, "acme")
+	set := customers
+	for n := 3; n <= 12; n++ {
+		m := migrationsOf("0001_x.sql", fmt.Sprintf("CREATE TABLE t%d(x)", n))[0]
+		m.Number, m.Name = n, migrate.Number(n)+"_x.sql"
+		set = append(set[:n-1:n-1], m)
+	}
+	fine := func(err error) {
+		if kind := domain.KindOf(err); err != nil && (kind == domain.Tampered || kind == domain.Internal) {
+			t.Error(err)
+		}
+	}
+	var all sync.WaitGroup
+	each := func(do func(i int)) {
+		all.Go(func() {
+			for i := range 12 {
+				do(i)
+			}
+		})
+	}
+	each(func(i int) {
+		if _, _, err := k.migrate(t, "acme", set.To(i+1)); err != nil && domain.KindOf(err) != domain.Conflict { // fewer files than it has
+			fine(err)
+		}
+	})
+	each(func(int) {
+		p := k.permit(t, "acme", authz.MigrationStatus, "")
+		list, err := k.pool.SnapshotsOf(p)
+		fine(err)
+		p.Abort()
+		if len(list) > 0 {
+			p := k.intend(t, "acme", authz.MigrationRestore, list[0].ID)
+			_, err := k.pool.Restore(t.Context(), p, list[0].ID)
+			fine(err)
+			p.Abort()
+		}
+	})
+	each(func(i int) {
+		_, err := k.exec(t, "acme", "INSERT INTO kv VALUES (hex(randomblob(8)), 1)")
+		fine(err)
+		_, err = k.query(t, "acme", "SELECT count(*) FROM kv")
+		fine(err)
+	})
+	each(func(i int) {
+		if i%4 == 0 {
+			fine(k.pool.Bar(t.Context(), "acme"))
+			k.pool.Admit("acme")
+		}
+		p := k.permit(t, "", authz.CheckStores, "")
+		fine(k.pool.Verify(t.Context(), p, "acme"))
+		p.Abort()
+	})
+	all.Wait()
+	_, _, err := k.migrate(t, "acme", set)
+	must(t, err)
+	if got := k.one(t, "acme", "SELECT count(*) FROM sqlite_schema WHERE name GLOB 't[0-9]*'"); got != "10" || len(k.has(t, "acme")) != 12 {
+		t.Errorf("%s tables after %d migrations", got, len(k.has(t, "acme")))
+	}
+	if n := k.alarmed("acme"); n != 0 {
+		t.Errorf("%d alarms", n)
+	}
+	p := k.permit(t, "", authz.CheckStores, "")
+	must(t, k.pool.Verify(t.Context(), p, "acme"))
 }
