@@ -154,6 +154,10 @@ func (f *file) migrate(ctx context.Context, c session, set migrate.Set, intent a
 		}
 		return f.mark(ctx, c, intent)
 	})
+	if after, done := errors.AsType[*afterCommit](err); done {
+		f.pool.opts.Alarm(f.id, fmt.Sprintf("foreign keys of %s may not be enforced until its file is opened again: %v", f.id, after))
+		err = nil
+	}
 	uncertain, open := errors.AsType[*UncertainError](err)
 	switch {
 	case err == nil:
@@ -202,8 +206,11 @@ func transaction(ctx context.Context, c session, pending migrate.Set, fn func() 
 			return err
 		}
 		defer func() {
-			_, on := c.Trusted(end, "PRAGMA foreign_keys = ON")
-			err = errors.Join(err, on)
+			if _, on := c.Trusted(end, "PRAGMA foreign_keys = ON"); on != nil && err == nil {
+				err = &afterCommit{on}
+			} else {
+				err = errors.Join(err, on)
+			}
 		}()
 	}
 	if _, err := c.Trusted(ctx, "BEGIN IMMEDIATE"); err != nil {
@@ -222,6 +229,12 @@ func transaction(ctx context.Context, c session, pending migrate.Set, fn func() 
 	}
 	return nil
 }
+
+// afterCommit is about what failed once the transaction was committed.
+type afterCommit struct{ err error }
+
+func (e *afterCommit) Error() string { return e.err.Error() }
+func (e *afterCommit) Unwrap() error { return e.err }
 
 // commitError is about foreign keys whose check was deferred, or the disk.
 func commitError(err error) error {

@@ -17,6 +17,9 @@ const copyStep = 1 << 20
 // no transaction in a rollback mode. The database may be open in this process,
 // which is why no descriptor of package os may be used; see verifier.open.
 func Copy(ctx context.Context, w io.Writer, path string) error {
+	if err := install(); err != nil { // its databases may all live in other processes
+		return err
+	}
 	tls := libc.NewTLS()
 	defer tls.Close()
 	v := &verifier{ctx: ctx, path: path, tls: tls}
