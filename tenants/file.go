@@ -25,8 +25,10 @@ type file struct {
 	gone  chan struct{} // closed when the file is closed
 	err   error
 
-	reg    *cryptvfs.Registration
-	alarms uint64 // failures of authentication that were reported
+	keys   cryptvfs.Keys
+	fileID [16]byte
+	reg    *cryptvfs.Registration // nil if the file lives in a worker
+	alarms uint64                 // failures of authentication that were reported
 	limits guard.Limits
 
 	waiting chan struct{}    // a place for each statement that waits
@@ -37,11 +39,15 @@ type file struct {
 
 	holding chan struct{} // a turn for each reader that a transaction may hold
 
-	mu      sync.Mutex // guards what follows
-	writer  session
-	readers []session        // idle
-	opened  int              // connections, of the pool's budget
-	open    map[*Tx]struct{} // transactions that were begun
+	process *worker.Process // in which the connections live; nil for this one
+
+	mu                     sync.Mutex // guards what follows
+	workers                map[*worker.Process]struct{}
+	pastFailures, pastTorn uint64 // counted by workers that have ended
+	writer                 session
+	readers                []session        // idle
+	opened                 int              // connections, of the pool's budget
+	open                   map[*Tx]struct{} // transactions that were begun
 
 	interrupts map[*context.CancelCauseFunc]struct{} // what ends when the file is to be closed
 
@@ -49,6 +55,7 @@ type file struct {
 	users   int
 	used    uint64
 	closing bool
+	broken  bool // its worker has ended: it closes as soon as nobody uses it
 	idle    chan struct{}
 }
 
@@ -57,6 +64,7 @@ func newFile(p *Pool, id domain.TenantID) *file {
 		pool: p, id: id, ready: make(chan struct{}), gone: make(chan struct{}),
 		waiting: make(chan struct{}, MaxWaiting), writing: make(chan struct{}, 1), reading: make(chan struct{}, ReadersPerTenant),
 		holding: make(chan struct{}, ReadersPerTenant-1), open: map[*Tx]struct{}{},
+		workers: map[*worker.Process]struct{}{},
 	}
 }
 
@@ -76,7 +84,17 @@ func (f *file) start(ctx context.Context, permit *audit.Permit) (err error) {
 	if f.limits = f.pool.opts.Limits; f.limits.Pages == 0 {
 		f.limits.Pages = quota.pages()
 	}
-	if f.reg, err = cryptvfs.Register(fileID, keys); err != nil {
+	isolation, err := f.pool.opts.Isolation(ctx, f.id)
+	if err != nil {
+		return err
+	}
+	f.keys, f.fileID = keys, fileID
+	if isolation == Process {
+		err = f.isolate(ctx)
+	} else {
+		f.reg, err = cryptvfs.Register(fileID, keys)
+	}
+	if err != nil {
 		return err
 	}
 	defer func() {
@@ -95,8 +113,10 @@ func (f *file) start(ctx context.Context, permit *audit.Permit) (err error) {
 
 // checkRecovery refuses a file whose WAL held more than a power cut explains.
 func (f *file) checkRecovery() error {
-	failures, torn := f.reg.AuthFailures(), f.reg.TornTails()
+	f.mu.Lock()
+	failures, torn := f.failed()
 	f.alarms = failures
+	f.mu.Unlock()
 	if failures > torn {
 		return f.damaged(errors.New("its write-ahead log was changed"))
 	}
@@ -132,6 +152,9 @@ func (f *file) connect(ctx context.Context, role guard.Role) (session, error) {
 
 // dial decides where a connection lives.
 func (f *file) dial(ctx context.Context, role guard.Role) (session, error) {
+	if f.process != nil {
+		return f.remote(ctx, role)
+	}
 	g, db, err := worker.Connect(ctx, f.reg, f.pool.path(f.id), role, f.limits)
 	if err != nil {
 		return nil, err
@@ -271,7 +294,7 @@ func (f *file) wait(ctx context.Context, ch chan struct{}) error {
 // after looks for failed authentication once a statement has run.
 func (f *file) after(err error) error {
 	f.mu.Lock()
-	failures := f.reg.AuthFailures()
+	failures, _ := f.failed()
 	raise := failures > f.alarms
 	f.alarms = failures
 	f.mu.Unlock()
@@ -283,6 +306,7 @@ func (f *file) after(err error) error {
 
 // close checkpoints the WAL and closes every connection. Nobody uses the file.
 func (f *file) close(ctx context.Context) error {
+	f.pool.helpers.drop(f)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var errs []error
@@ -291,7 +315,7 @@ func (f *file) close(ctx context.Context) error {
 	}
 	f.readers = nil
 	if f.writer != nil {
-		if _, err := f.writer.Trusted(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		if _, err := f.writer.Trusted(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"); notLost(err) != nil {
 			errs = append(errs, err)
 		}
 		errs = append(errs, f.writer.Close())
@@ -301,6 +325,9 @@ func (f *file) close(ctx context.Context) error {
 	f.opened = 0
 	if f.reg != nil {
 		f.reg.Close()
+	}
+	if f.process != nil {
+		errs = append(errs, f.process.Close())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("closing the database of tenant %q: %w", f.id, err)

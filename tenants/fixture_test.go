@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,8 +18,10 @@ import (
 	"coffer/app/durable"
 	"coffer/audit"
 	"coffer/tenants"
+	"coffer/tenants/fair"
 	"coffer/tenants/guard"
 	"coffer/tenants/sqlite"
+	"coffer/tenants/worker"
 	"coffer/vault"
 )
 
@@ -33,8 +36,11 @@ type kit struct {
 	pool  *tenants.Pool
 	slots uint32
 
-	mu     sync.Mutex
-	alarms map[domain.TenantID]int
+	mu       sync.Mutex
+	alarms   map[domain.TenantID]int
+	isolated map[domain.TenantID]bool
+	notes    []string // of workers
+	noWorker bool
 }
 
 // newKit makes everything anew; it is closed when the test ends. conns bounds
@@ -77,6 +83,10 @@ func openKit(tb testing.TB, dir string, conns int) *kit {
 func (k *kit) openPool(tb testing.TB, conns int, limits guard.Limits) {
 	tb.Helper()
 	var err error
+	worker := &worker.Options{}
+	if k.noWorker {
+		worker = nil
+	}
 	k.pool, err = tenants.Open(tenants.Options{
 		Dir: k.path("tenants"), Keys: k.v, MaxConns: conns, Limits: limits,
 		Alarm: func(id domain.TenantID, _ string) {
@@ -84,8 +94,46 @@ func (k *kit) openPool(tb testing.TB, conns int, limits guard.Limits) {
 			defer k.mu.Unlock()
 			k.alarms[id]++
 		},
+		// Statements are long sooner than in earnest, so that tests are short.
+		Fair:   fair.Options{Quantum: time.Millisecond, Move: 5 * time.Millisecond},
+		Worker: worker, Isolation: k.isolation,
+		Note: func(id domain.TenantID, text string) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.notes = append(k.notes, string(id)+": "+text)
+		},
 	})
 	must(tb, err)
+}
+
+func (k *kit) isolation(_ context.Context, id domain.TenantID) (tenants.Isolation, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.isolated[id] {
+		return tenants.Process, nil
+	}
+	return tenants.Shared, nil
+}
+
+// isolate has a tenant's file live in a worker from now on, or no more.
+func (k *kit) isolate(yes bool, ids ...domain.TenantID) {
+	k.mu.Lock()
+	if k.isolated == nil {
+		k.isolated = map[domain.TenantID]bool{}
+	}
+	for _, id := range ids {
+		k.isolated[id] = yes
+	}
+	k.mu.Unlock()
+	for _, id := range ids {
+		k.pool.Reopen(id)
+	}
+}
+
+func (k *kit) noted() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return strings.Join(k.notes, "\n")
 }
 
 // reopen closes the pool and opens another one.

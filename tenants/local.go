@@ -40,7 +40,7 @@ func (l *local) Stream(ctx context.Context, r guard.Request, sink guard.Sink) (g
 		return guard.Outcome{}, err
 	}
 	defer turn.Leave()
-	return l.paced(ctx, turn, r, sink)
+	return l.paced(ctx, turn, r, yielding(ctx, turn, sink))
 }
 
 // errMoved says that a statement was stopped to be run again elsewhere.
@@ -56,7 +56,7 @@ func (l *local) streamOrMove(ctx context.Context, r guard.Request, sink guard.Si
 	}
 	defer turn.Leave()
 	turn.Movable(true)
-	held := &holdback{sink: sink, passed: func() { turn.Movable(false) }}
+	held := &holdback{sink: yielding(ctx, turn, sink), passed: func() { turn.Movable(false) }}
 	out, err := l.paced(ctx, turn, r, held.wrap())
 	if err != nil && turn.Moved() {
 		return guard.Outcome{}, errMoved
@@ -81,20 +81,25 @@ func crowded(id domain.TenantID) error {
 		WithHint("try again in a moment").WithRetry(Retry)
 }
 
-// paced runs a statement with a turn. While the sink takes a row, the turn is
-// not held against others.
+// paced runs a statement with a turn.
 func (l *local) paced(ctx context.Context, turn *fair.Turn, r guard.Request, sink guard.Sink) (guard.Outcome, error) {
 	l.Pace(turn.Tick)
 	defer l.Pace(nil)
-	take := sink.Row
-	if take != nil {
-		sink.Row = func(row []sqlite.Value) error {
-			turn.Pause()
-			err := take(row)
-			return errors.Join(err, turn.Resume(ctx))
-		}
-	}
 	return l.Guard.Stream(ctx, r, sink)
+}
+
+// yielding is a sink that holds the turn against nobody while it takes a row.
+func yielding(ctx context.Context, turn *fair.Turn, sink guard.Sink) guard.Sink {
+	take := sink.Row
+	if take == nil {
+		return sink
+	}
+	sink.Row = func(row []sqlite.Value) error {
+		turn.Pause()
+		err := take(row)
+		return errors.Join(err, turn.Resume(ctx))
+	}
+	return sink
 }
 
 // Describe compiles one statement when it is its turn.

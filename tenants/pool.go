@@ -14,6 +14,7 @@ import (
 	"coffer/audit"
 	"coffer/tenants/fair"
 	"coffer/tenants/guard"
+	"coffer/tenants/worker"
 )
 
 // fdsPerConn is what one connection costs: the file, its WAL, its shared memory.
@@ -48,6 +49,13 @@ type Options struct {
 	// Quota says how large a tenant's file may become; nil means the default.
 	Quota func(ctx context.Context, id domain.TenantID) (Quota, error)
 	Alarm func(id domain.TenantID, text string)
+
+	// Worker says how processes of single tenants are started; nil for none.
+	Worker *worker.Options
+	// Isolation says where a tenant's file lives; nil means Shared for all.
+	Isolation func(ctx context.Context, id domain.TenantID) (Isolation, error)
+	// Note is told what became of workers, for the operator's log.
+	Note func(id domain.TenantID, text string)
 }
 
 // Pool keeps the tenants' files open, a bounded number at a time. It is safe for
@@ -55,6 +63,9 @@ type Options struct {
 type Pool struct {
 	opts  Options
 	queue *fair.Queue
+
+	helpers    *helpers
+	background sync.WaitGroup // who waits for workers to end
 
 	mu      sync.Mutex
 	files   map[domain.TenantID]*file
@@ -86,7 +97,10 @@ func Open(o Options) (*Pool, error) {
 	if o.Quota == nil {
 		o.Quota = func(context.Context, domain.TenantID) (Quota, error) { return Quota{}, nil }
 	}
-	return &Pool{opts: o, queue: fair.New(o.Fair), files: map[domain.TenantID]*file{}, barred: map[domain.TenantID]bool{}, held: map[domain.TenantID]int{}, damaged: map[domain.TenantID]bool{}}, nil
+	if o.Isolation == nil {
+		o.Isolation = func(context.Context, domain.TenantID) (Isolation, error) { return Shared, nil }
+	}
+	return &Pool{opts: o, queue: fair.New(o.Fair), helpers: newHelpers(o.Worker), files: map[domain.TenantID]*file{}, barred: map[domain.TenantID]bool{}, held: map[domain.TenantID]int{}, damaged: map[domain.TenantID]bool{}}, nil
 }
 
 // MaxFiles is how many descriptors a pool uses at most in a process that may have
@@ -125,7 +139,7 @@ func (p *Pool) acquireFor(ctx context.Context, permit *audit.Permit, actions ...
 			p.mu.Unlock()
 			return p.openFirst(ctx, permit, f)
 		}
-		if f.closing {
+		if f.closing || f.broken {
 			p.mu.Unlock()
 			if err := wait(ctx, f.gone); err != nil {
 				return nil, err
@@ -138,11 +152,17 @@ func (p *Pool) acquireFor(ctx context.Context, permit *audit.Permit, actions ...
 			p.release(f)
 			return nil, err
 		}
-		if f.err == nil {
+		if f.err != nil {
+			p.release(f)
+			return nil, f.err
+		}
+		if f.process == nil || f.process.Err() == nil {
 			return f, nil
 		}
 		p.release(f)
-		return nil, f.err
+		if err := wait(ctx, f.gone); err != nil { // another worker is started
+			return nil, err
+		}
 	}
 }
 
@@ -323,7 +343,12 @@ func (p *Pool) Close(ctx context.Context) error {
 	for _, id := range ids {
 		errs = append(errs, p.evict(ctx, id))
 	}
-	return errors.Join(errs...)
+	p.helpers.close()
+	if err := errors.Join(errs...); err != nil {
+		return err // a file may be open still
+	}
+	p.background.Wait()
+	return nil
 }
 
 // Usage says how many files and connections are open.

@@ -9,6 +9,7 @@ import (
 	"coffer/audit"
 	"coffer/tenants/guard"
 	"coffer/tenants/sqlite"
+	"coffer/tenants/worker"
 )
 
 // marks is how many marks of intents a file keeps, one for each request that
@@ -30,13 +31,32 @@ func (p *Pool) Query(ctx context.Context, permit *audit.Permit, r guard.Request,
 	if err := permit.Check(permit.Tenant(), authz.SQLQuery, authz.SQLWrite); err != nil {
 		return out, err
 	}
+	seen := false // something of the result
+	counted := sink
+	counted.Columns = func(c []sqlite.Column) error {
+		if seen = true; sink.Columns == nil {
+			return nil
+		}
+		return sink.Columns(c)
+	}
+	err = again(func() error {
+		if seen {
+			return err
+		}
+		out, err = p.query(ctx, permit, r, counted)
+		return err
+	})
+	return out, err
+}
+
+func (p *Pool) query(ctx context.Context, permit *audit.Permit, r guard.Request, sink guard.Sink) (out guard.Outcome, err error) {
 	f, err := p.acquire(ctx, permit)
 	if err != nil {
 		return out, err
 	}
 	defer p.release(f)
 	err = f.read(ctx, func(c session) error {
-		out, err = c.Stream(ctx, r, sink)
+		out, err = f.stream(ctx, c, r, sink)
 		return err
 	})
 	return out, err
@@ -45,6 +65,14 @@ func (p *Pool) Query(ctx context.Context, permit *audit.Permit, r guard.Request,
 // Describe says what a statement would take and give, to who may only read or,
 // with a permit to write, to who may write too.
 func (p *Pool) Describe(ctx context.Context, permit *audit.Permit, sql string) (d guard.Description, err error) {
+	err = again(func() error {
+		d, err = p.describe(ctx, permit, sql)
+		return err
+	})
+	return d, err
+}
+
+func (p *Pool) describe(ctx context.Context, permit *audit.Permit, sql string) (d guard.Description, err error) {
 	f, err := p.acquire(ctx, permit)
 	if err != nil {
 		return d, err
@@ -99,14 +127,26 @@ func (e *UncertainError) Error() string { return e.err.Error() }
 func (e *UncertainError) Unwrap() error { return e.err }
 
 // unflushed says whether a COMMIT failed so late that its last frame may be on
-// the disk. A constraint or a full disk ends it before that.
+// the disk. A constraint or a full disk ends it before that; a worker can end at
+// any moment.
 func unflushed(err error) bool {
+	if errors.Is(err, worker.ErrLost) {
+		return true
+	}
 	code, ok := errors.AsType[*sqlite.Error](err)
 	return ok && code.Primary() == sqlite.CodeIOErr
 }
 
 // Applied says whether a change with this intent is in the tenant's file.
 func (p *Pool) Applied(ctx context.Context, permit *audit.Permit, intent audit.IntentID) (found bool, err error) {
+	err = again(func() error {
+		found, err = p.applied(ctx, permit, intent)
+		return err
+	})
+	return found, err
+}
+
+func (p *Pool) applied(ctx context.Context, permit *audit.Permit, intent audit.IntentID) (found bool, err error) {
 	f, err := p.acquire(ctx, permit)
 	if err != nil {
 		return false, err

@@ -53,7 +53,15 @@ const (
 
 // Begin opens a transaction in the permit's tenant. A writing one needs no
 // permit to write yet: each change in it does.
-func (p *Pool) Begin(ctx context.Context, permit *audit.Permit, mode TxMode) (*Tx, error) {
+func (p *Pool) Begin(ctx context.Context, permit *audit.Permit, mode TxMode) (t *Tx, err error) {
+	err = again(func() error {
+		t, err = p.begin(ctx, permit, mode)
+		return err
+	})
+	return t, err
+}
+
+func (p *Pool) begin(ctx context.Context, permit *audit.Permit, mode TxMode) (*Tx, error) {
 	f, err := p.acquire(ctx, permit)
 	if err != nil {
 		return nil, err

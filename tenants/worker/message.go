@@ -133,7 +133,7 @@ type trusted struct {
 func (*trusted) kind() kind { return kindTrusted }
 func (m *trusted) code(c *coder) {
 	m.call.code(c)
-	c.text(&m.SQL, maxText)
+	c.text(&m.SQL, maxFrame)
 	list(c, &m.Args, maxArgs, c.value)
 }
 

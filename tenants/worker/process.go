@@ -34,6 +34,11 @@ const (
 // is in the file, what was under way is not, unless it was a COMMIT, which may be.
 var ErrLost = errors.New("the worker process has ended")
 
+// ErrOwnFault is beside ErrLost when the parent ended the worker for what a
+// statement did: too much memory, no answer. The same statement again would
+// end the next one.
+var ErrOwnFault = errors.New("a statement did more than its process may do")
+
 // Options say how workers are started and limited.
 type Options struct {
 	Command []string // program and arguments; this binary as `coffer worker` if nil
@@ -184,6 +189,12 @@ func (p *Process) wait() {
 
 // lost is the error of a call that the worker's end interrupted.
 func (p *Process) lost() error {
+	if cause := p.Err(); errors.Is(cause, ErrOwnFault) {
+		return &domain.Error{
+			Kind: domain.Limit, Msg: "a statement of this tenant needed more memory or time than its process may have, which was ended",
+			Hint: "let it work on fewer or smaller rows at a time", Err: fmt.Errorf("%w: %w", ErrLost, cause),
+		}
+	}
 	return &domain.Error{
 		Kind: domain.Unavailable, Msg: "the process that held the database of this tenant has ended; the next request starts another",
 		Hint: "try again", Err: fmt.Errorf("%w: %w", ErrLost, p.Err()),

@@ -155,7 +155,7 @@ func (s *Session) call(ctx context.Context, m caller, most time.Duration, sink g
 				return &done{}, err
 			}
 		case <-timer.C:
-			p.end(errors.New("it did not answer in time"))
+			p.end(fmt.Errorf("it did not answer in time: %w", ErrOwnFault))
 			return &done{}, p.lost()
 		case <-p.reading:
 			// What came before the end counts.

@@ -92,7 +92,7 @@ func (p *Process) watch(most int64) {
 			continue
 		}
 		if n, err := resident(statm); err == nil && n > most {
-			p.end(fmt.Errorf("it had %d bytes of memory, more than the %d that it may have", n, most))
+			p.end(fmt.Errorf("it had %d bytes of memory, more than the %d that it may have: %w", n, most, ErrOwnFault))
 			return
 		}
 	}
