@@ -18,6 +18,7 @@ import (
 	"coffer/audit"
 	"coffer/audit/record"
 	"coffer/tenants"
+	"coffer/tenants/worker"
 	"coffer/vault"
 	"coffer/vault/seal"
 )
@@ -73,6 +74,7 @@ func openAppliance(ctx context.Context, cfg Config, m actions.Machine, file *sea
 	}
 	if a.files, err = tenants.Open(tenants.Options{
 		Dir: tenantsDir(cfg.Data), Keys: a.vault, MaxConns: conns, Alarm: a.fileAlarm, Quota: a.quota,
+		Worker: a.workers(), Isolation: a.isolation, Note: a.workerNote,
 	}); err != nil {
 		return nil, err
 	}
@@ -143,6 +145,33 @@ func (a *appliance) alarm(al audit.Alarm) {
 	a.log.LogAttrs(context.Background(), slog.LevelError, "audit alarm",
 		slog.String("kind", string(al.Kind)), slog.String("tenant", string(al.Tenant)), slog.String("text", al.Text))
 	a.alerts.Raise(alerts.Kind(al.Kind), al.Tenant, al.Text)
+}
+
+// workers says how processes for single tenants are started. They put temporary
+// files where this process does.
+func (a *appliance) workers() *worker.Options {
+	o := &worker.Options{Env: a.cfg.temp}
+	var err error
+	if o.Group, err = worker.Delegated(); err != nil {
+		o.Why = err.Error()
+	}
+	a.log.LogAttrs(context.Background(), slog.LevelInfo, "limits of worker processes", slog.String("how", o.Describe()))
+	return o
+}
+
+// isolation is where a tenant's file lives.
+func (a *appliance) isolation(ctx context.Context, id domain.TenantID) (i tenants.Isolation, err error) {
+	err = a.db.View(ctx, func(tx *store.Tx) error {
+		r, err := tenants.Find(tx, id)
+		i = r.Isolation
+		return err
+	})
+	return i, err
+}
+
+// workerNote tells the operator what became of a tenant's worker.
+func (a *appliance) workerNote(id domain.TenantID, text string) {
+	a.log.LogAttrs(context.Background(), slog.LevelInfo, "worker", slog.String("tenant", string(id)), slog.String("text", text))
 }
 
 // quota is how large a tenant's file may become.

@@ -27,6 +27,7 @@ func newDoctorCommand(std Stdio) *cli.Command {
 				}
 				fmt.Fprintf(w, "%-40s %s\n", p.Part, verdict)
 			}
+			fmt.Fprintf(w, "workers of single tenants: %s\n", clean(out.Workers))
 		}); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"coffer/app/actions"
+	"coffer/tenants"
 )
 
 func newTenantCommand(std Stdio) *cli.Command {
@@ -16,7 +18,7 @@ func newTenantCommand(std Stdio) *cli.Command {
 		tenantStateCommand(std, "show", "show one tenant", http.MethodGet, ""),
 		tenantStateCommand(std, "suspend", "close a tenant for everybody until it is resumed", http.MethodPost, "suspend"),
 		tenantStateCommand(std, "resume", "open a suspended tenant again", http.MethodPost, "resume"),
-		newTenantDestroyCommand(std),
+		newTenantIsolateCommand(std), newTenantDestroyCommand(std),
 	)
 }
 
@@ -68,6 +70,27 @@ func tenantStateCommand(std Stdio, name, usage, method, verb string) *cli.Comman
 func printTenant(w io.Writer, t actions.TenantInfo) {
 	fmt.Fprintf(w, "tenant:   %s\nname:     %s\nstate:    %s since %s\ncreated:  %s\nlog slot: %d, kept %d days\nmay keep: %s of secrets, %s in its database\n",
 		t.ID, clean(t.Name), t.State, timeText(t.Changed), timeText(t.Created), t.Slot, t.RetentionDays, byteText(t.SecretBytes), byteText(t.FileBytes))
+	fmt.Fprintf(w, "database: %s\n", map[bool]string{true: "in a process of its own", false: "in Coffer's process"}[t.Isolation == string(tenants.Process)])
+	if t.Confined != "" {
+		fmt.Fprintf(w, "          %s\n", clean(t.Confined))
+	}
+}
+
+func newTenantIsolateCommand(std Stdio) *cli.Command {
+	isolation := &cli.StringFlag{Name: "isolation", Usage: "`WHERE` its database lives: process for one of its own, or shared"}
+	return clientCommand(std, &cli.Command{
+		Name: "isolate", Usage: "move a tenant's database into a process of its own, or back", ArgsUsage: "[TENANT]", Flags: tenantFlags(isolation),
+	}, 0, 1, func(r *run) error {
+		if err := tenantArgument(r); err != nil {
+			return err
+		}
+		path, err := r.tenantPath("isolate")
+		if err != nil {
+			return err
+		}
+		in := actions.TenantIsolateIn{Isolation: cmp.Or(r.String("isolation"), string(tenants.Process))}
+		return ask(r, http.MethodPost, path, nil, in, func(w io.Writer, out actions.TenantInfo) { printTenant(w, out) })
+	})
 }
 
 func newTenantDestroyCommand(std Stdio) *cli.Command {

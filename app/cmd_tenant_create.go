@@ -17,6 +17,7 @@ func newTenantCreateCommand(std Stdio) *cli.Command {
 		&cli.IntFlag{Name: "retention-days", Usage: "its log is kept `DAYS`: 90 if not given, 30 to 3650"},
 		&cli.StringFlag{Name: "secret-space", Usage: "most `BYTES` of its secrets: 64MiB if not given"},
 		&cli.StringFlag{Name: "file-space", Usage: "most `BYTES` of its database: 10GiB if not given"},
+		&cli.StringFlag{Name: "isolation", Usage: "`WHERE` its database lives: process for one of its own with limits of its own, else shared"},
 		&cli.StringFlag{Name: "workload", Usage: "make a workload `NAME` at once; its secret id is printed this once"},
 		&cli.StringSliceFlag{Name: "grant", Usage: "grant the workload this `CAPABILITY`; may be repeated"},
 		&cli.DurationFlag{Name: "token-ttl", Usage: "and print a token of the workload that ends after `TIME`, 24h at most"},
@@ -36,6 +37,7 @@ func newTenantCreateCommand(std Stdio) *cli.Command {
 func (r *run) newTenant() (in actions.TenantCreateIn, err error) {
 	in = actions.TenantCreateIn{
 		ID: r.Args().First(), Name: r.String("name"), Owner: r.String("owner"), RetentionDays: r.Int("retention-days"),
+		Isolation: r.String("isolation"),
 	}
 	if in.Name == "" {
 		in.Name = in.ID

@@ -33,6 +33,7 @@ type Config struct {
 	Names   []string       // further names of this machine; the first is that of printed URLs
 	Proxies []netip.Prefix // proxies that are believed when they say for whom they ask
 
+	temp    []string         // environment that says where temporary files go, for workers
 	anyPort bool             // when the port is taken, another will do
 	url     string           // under which browsers reach Coffer; "" for not at all
 	wall    func() time.Time // the wall clock; nil for the machine's
@@ -104,6 +105,11 @@ func loadConfig(c *cli.Context, std Stdio) (Config, error) {
 	cfg := Config{
 		Data: dir, Seal: values["seal"], TPM: values["tpm"], Keyfile: values["keyfile"],
 		PassphraseFile: values["passphrase-file"], AuditSpace: space,
+	}
+	for _, name := range []string{"SQLITE_TMPDIR", "TMPDIR"} {
+		if v := std.Env(name); v != "" {
+			cfg.temp = append(cfg.temp, name+"="+v)
+		}
 	}
 	if cfg.Seal != "auto" {
 		kind, err := seal.ParseKind(cfg.Seal)

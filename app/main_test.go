@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
+	if len(os.Args) == 2 && os.Args[1] == "worker" { // a Coffer in a test's own process started it
+		os.Exit(app.Main([]string{"coffer", "worker"}, app.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Getenv}))
+	}
 	testscript.Main(m, map[string]func(){
 		"coffer": func() {
 			os.Exit(app.Main(os.Args, app.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: remoteEnv}))

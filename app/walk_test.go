@@ -28,6 +28,7 @@ var inputs = map[string]struct {
 	}},
 	"DELETE /api/v1/tenants/:tenant":                         {query: "confirm=:tenant"},
 	"POST /api/v1/tenants/:tenant/break-glass":               {body: object{"reason": "the walk"}},
+	"POST /api/v1/tenants/:tenant/isolate":                   {body: object{"isolation": "process"}},
 	"POST /api/v1/tenants/:tenant/members":                   {body: object{"name": "alice", "role": "viewer"}},
 	"PATCH /api/v1/tenants/:tenant/members/:name":            {body: object{"role": "viewer"}},
 	"GET /api/v1/tenants/:tenant/secret":                     {query: "path=stripe/live"},

@@ -95,7 +95,7 @@ func (k *kit) openPool(tb testing.TB, conns int, limits guard.Limits) {
 			k.alarms[id]++
 		},
 		// Statements are long sooner than in earnest, so that tests are short.
-		Fair:   fair.Options{Quantum: time.Millisecond, Move: 5 * time.Millisecond},
+		Fair:   fair.Options{Quantum: time.Millisecond, Move: 2 * time.Millisecond},
 		Worker: worker, Isolation: k.isolation,
 		Note: func(id domain.TenantID, text string) {
 			k.mu.Lock()

@@ -160,6 +160,14 @@ func (p *Pool) Confinement(id domain.TenantID) string {
 	return fmt.Sprintf("worker %d: %s", f.process.PID(), f.process.Confined())
 }
 
+// Workers says how processes for single tenants are limited.
+func (p *Pool) Workers() string {
+	if p.opts.Worker == nil {
+		return "there are none"
+	}
+	return p.opts.Worker.Describe()
+}
+
 // Reopen closes a tenant's file once nobody uses it, so that the next statement
 // opens it as the tenant's record then says. Who comes meanwhile waits;
 // transactions that are open are rolled back.

@@ -21,7 +21,7 @@ import (
 // needsNone are the exported methods that give no handle and no row.
 var needsNone = map[string]string{
 	"Bar": "closes", "Admit": "opens nothing by itself", "Close": "closes", "Usage": "counts",
-	"Reopen": "closes", "Confinement": "says how a process is limited",
+	"Reopen": "closes", "Confinement": "says how a process is limited", "Workers": "says how processes are limited",
 	"Dirs": "names directories, for who cleans up before anybody is served",
 }
 

@@ -28,13 +28,14 @@ type record struct {
 	Changed       time.Time       `json:"changed"`
 	SecretBytes   int64           `json:"secret_bytes,omitempty"`
 	FileBytes     int64           `json:"file_bytes,omitempty"`
+	Isolation     Isolation       `json:"isolation,omitempty"`
 }
 
 func encodeRecord(r Record) ([]byte, error) {
 	return json.Marshal(record{
 		Version: recordVersion, ID: r.ID, Name: r.Name, State: r.State, Created: r.Created, CreatedBy: r.CreatedBy,
 		UID: r.UID[:], LogTag: r.Log.Tag[:], LogSlot: r.Log.Slot, RetentionDays: r.Log.Policy.RetentionDays, Changed: r.Changed,
-		SecretBytes: r.Quota.Secrets, FileBytes: r.Quota.File,
+		SecretBytes: r.Quota.Secrets, FileBytes: r.Quota.File, Isolation: r.Isolation,
 	})
 }
 
@@ -51,7 +52,7 @@ func decodeRecord(b []byte) (Record, error) {
 	return Record{
 		ID: r.ID, Name: r.Name, State: r.State, Created: r.Created, CreatedBy: r.CreatedBy, UID: [16]byte(r.UID), Changed: r.Changed,
 		Log:   audit.Ref{Tag: audit.Tag(r.LogTag), Slot: r.LogSlot, Policy: audit.Policy{RetentionDays: r.RetentionDays}},
-		Quota: Quota{Secrets: r.SecretBytes, File: r.FileBytes},
+		Quota: Quota{Secrets: r.SecretBytes, File: r.FileBytes}, Isolation: r.Isolation,
 	}, nil
 }
 
@@ -61,6 +62,8 @@ func (r record) check() error {
 		return errors.New("a number of another length than 16 bytes")
 	case !known && r.State != Destroyed:
 		return errors.New("an unknown state")
+	case r.Isolation != Shared && r.Isolation != Process:
+		return errors.New("an unknown isolation")
 	case r.SecretBytes < 0 || r.FileBytes < 0:
 		return errors.New("a negative quota")
 	}

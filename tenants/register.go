@@ -35,6 +35,7 @@ type Record struct {
 	Log       audit.Ref
 	Changed   time.Time // of the state
 	Quota     Quota
+	Isolation Isolation // of its file
 }
 
 const (
@@ -163,6 +164,16 @@ func SetState(tx *store.Tx, id domain.TenantID, to State, now time.Time) (Record
 			WithHint("see: coffer tenant show -t %s", id)
 	}
 	r.State, r.Changed = to, now.UTC()
+	return r, save(tx, r)
+}
+
+// SetIsolation says where a tenant's file is to live, from its next opening on.
+func SetIsolation(tx *store.Tx, id domain.TenantID, to Isolation) (Record, error) {
+	r, err := Find(tx, id)
+	if err != nil {
+		return Record{}, err
+	}
+	r.Isolation = to
 	return r, save(tx, r)
 }
 

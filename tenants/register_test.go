@@ -186,6 +186,10 @@ func TestVectors(t *testing.T) {
 			ID: "globex", Name: "Globex", State: tenants.Destroyed, Created: start, CreatedBy: "system:system", UID: tag,
 			Log: audit.Ref{Tag: uid, Slot: 4294967294, Policy: audit.Policy{RetentionDays: 3653}}, Changed: start.Add(time.Hour),
 		},
+		{
+			ID: "hooli", Name: "Acme <GmbH> & Söhne", State: tenants.Suspended, Created: start, CreatedBy: "person:p_1", UID: uid,
+			Log: audit.Ref{Tag: tag, Slot: 1, Policy: audit.Policy{RetentionDays: 90}}, Changed: start.Add(time.Nanosecond), Isolation: tenants.Process,
+		},
 	} {
 		got, err := find(t, db, want.ID)
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
@@ -207,8 +211,9 @@ func TestOtherForms(t *testing.T) {
 		for name, other := range map[string]string{
 			"a blank": form[:1] + " " + form[1:], "trailing data": form + "{}", "cut": form[:len(form)-1], "nothing": "",
 			"an unknown member": form[:len(form)-1] + `,"x":1}`, "a member twice": `{"version":1,` + form[1:],
-			"an unknown state": string(bytes.Replace(l.JSON, []byte(`"state":"`), []byte(`"state":"x`), 1)),
-			"a short number":   string(bytes.Replace(l.JSON, []byte(`"uid":"`), []byte(`"uid":"AAAA`), 1)),
+			"an unknown isolation": form[:len(form)-1] + `,"isolation":"shared"}`,
+			"an unknown state":     string(bytes.Replace(l.JSON, []byte(`"state":"`), []byte(`"state":"x`), 1)),
+			"a short number":       string(bytes.Replace(l.JSON, []byte(`"uid":"`), []byte(`"uid":"AAAA`), 1)),
 		} {
 			_, err := tenants.Recode([]byte(other))
 			if domain.KindOf(err) != domain.Tampered {

@@ -40,7 +40,7 @@ func (k *kit) workerOf(tb testing.TB, id domain.TenantID) int {
 }
 
 // counting takes longer than a statement may stay.
-const counting = `WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n < 60000) SELECT count(*) FROM c`
+const counting = `WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n < 30000) SELECT count(*) FROM c`
 
 // TestLongReadsMove: a statement that reads for long goes on in a worker, and
 // gives what it would have given here, with the data of its tenant.
@@ -51,7 +51,7 @@ func TestLongReadsMove(t *testing.T) {
 	k.mustExec(t, "globex", `INSERT INTO kv VALUES ('a', 'of globex')`)
 	for _, id := range []domain.TenantID{"acme", "globex", "acme"} {
 		rows, err := k.query(t, id, `SELECT v FROM kv UNION ALL `+strings.Replace(counting, "WITH", "SELECT * FROM (WITH", 1)+`)`)
-		if must(t, err); fmt.Sprint(rows) != fmt.Sprintf("[of %s 60000]", id) {
+		if must(t, err); fmt.Sprint(rows) != fmt.Sprintf("[of %s 30000]", id) {
 			t.Errorf("%s: %v", id, rows)
 		}
 		if !strings.Contains(k.noted(), string(id)+": started worker") {
@@ -75,7 +75,7 @@ func TestLongReadsWithoutWorkers(t *testing.T) {
 	k.tenant(t, "acme")
 	k.noWorker = true
 	k.reopen(t, 0)
-	if got := k.one(t, "acme", counting); got != "60000" {
+	if got := k.one(t, "acme", counting); got != "30000" {
 		t.Error(got)
 	}
 	k.isolate(true, "acme")
@@ -204,7 +204,11 @@ func TestKilledWorker(t *testing.T) {
 	}
 
 	// At any moment of many commits.
-	for range 4 {
+	rounds := 4
+	if testing.Short() {
+		rounds = 1
+	}
+	for range rounds {
 		stop, counted := make(chan struct{}), make(chan int)
 		k.one(t, "acme", `SELECT 1`)
 		go func() {
@@ -261,11 +265,11 @@ func TestKilledHelper(t *testing.T) {
 		_, _ = fmt.Sscanf(k.noted(), "acme: started worker %d:", &pid)
 	}
 	must(t, syscall.Kill(pid, syscall.SIGKILL))
-	if r := <-answered; r.err != nil || fmt.Sprint(r.rows) != "[60000]" {
+	if r := <-answered; r.err != nil || fmt.Sprint(r.rows) != "[30000]" {
 		t.Errorf("%v, %v", r.rows, r.err)
 	}
 	k.mustExec(t, "acme", `INSERT INTO kv VALUES ('a', ?)`, sqlite.Int(1))
-	if got := k.one(t, "acme", counting); got != "60000" {
+	if got := k.one(t, "acme", counting); got != "30000" {
 		t.Error(got)
 	}
 }

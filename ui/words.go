@@ -22,6 +22,7 @@ var verbs = map[domain.Action]string{
 	authz.TenantCreate:     "created the client",
 	authz.TenantList:       "listed the clients",
 	authz.TenantShow:       "looked at the client",
+	authz.TenantIsolate:    "moved the client's database to another process",
 	authz.TenantSuspend:    "suspended the client",
 	authz.TenantResume:     "opened the client again",
 	authz.TenantDestroy:    "destroyed the client",

@@ -20,6 +20,8 @@ type Checked struct {
 type CheckOut struct {
 	OK    bool      `json:"ok"`
 	Parts []Checked `json:"parts"`
+
+	Workers string `json:"workers" doc:"how processes for single tenants are limited on this machine; for people"`
 }
 
 // CheckStores checks everything on disk: each value of the stores, each page of
@@ -28,7 +30,7 @@ var CheckStores = Operation[Nothing, CheckOut]{
 	action: authz.CheckStores,
 	ask:    askNothing,
 	act: func(ctx context.Context, c *call, _ Nothing) (CheckOut, error) {
-		out := CheckOut{OK: true}
+		out := CheckOut{OK: true, Workers: c.files.Workers()}
 		add := func(part string, err error) {
 			item := Checked{Part: part, OK: err == nil}
 			if err != nil {

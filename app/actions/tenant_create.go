@@ -35,6 +35,7 @@ type TenantCreateIn struct {
 	RetentionDays int          `json:"retention_days,omitempty" doc:"how long its log is kept, 30 to 3650" schema:"default=90"`
 	SecretBytes   int64        `json:"secret_bytes,omitempty" doc:"quota of its secrets in bytes" schema:"minimum=0,default=67108864"`
 	FileBytes     int64        `json:"file_bytes,omitempty" doc:"quota of its database in bytes" schema:"minimum=0,default=10737418240"`
+	Isolation     string       `json:"isolation,omitempty" doc:"shared, or process for a database in a process of its own" schema:"enum=shared|process,default=shared"`
 	Workload      *NewWorkload `json:"workload,omitempty" doc:"its first workload; only the owner can have one made"`
 	Token         *NewToken    `json:"token,omitempty" doc:"a token of that workload"`
 }
@@ -91,9 +92,13 @@ func (in TenantCreateIn) plan() (p plan, err error) {
 	if days < MinRetentionDays || days > MaxRetentionDays {
 		return p, domain.Fieldf("retention_days", "%d is not between %d and %d", days, MinRetentionDays, MaxRetentionDays)
 	}
+	isolation, err := tenants.ParseIsolation(in.Isolation)
+	if err != nil {
+		return p, err
+	}
 	p.record = tenants.Record{
 		ID: id, Name: in.Name, Log: audit.Ref{Policy: audit.Policy{RetentionDays: uint32(days)}},
-		Quota: tenants.Quota{Secrets: in.SecretBytes, File: in.FileBytes},
+		Quota: tenants.Quota{Secrets: in.SecretBytes, File: in.FileBytes}, Isolation: isolation,
 	}
 	if err := p.record.Quota.Check(); err != nil {
 		return p, err

@@ -27,6 +27,8 @@ type TenantInfo struct {
 	RetentionDays uint32          `json:"retention_days" doc:"how long its log is kept"`
 	SecretBytes   int64           `json:"secret_bytes" doc:"quota of its secrets"`
 	FileBytes     int64           `json:"file_bytes" doc:"quota of its file"`
+	Isolation     string          `json:"isolation" doc:"shared, or process if its database lives in a process of its own"`
+	Confined      string          `json:"confined,omitempty" doc:"how that process is limited, if it runs; for people"`
 }
 
 func tenantInfo(r tenants.Record) TenantInfo {
@@ -34,6 +36,7 @@ func tenantInfo(r tenants.Record) TenantInfo {
 	return TenantInfo{
 		ID: r.ID, Name: r.Name, State: r.State, Created: r.Created, Changed: r.Changed, Slot: r.Log.Slot,
 		RetentionDays: r.Log.Policy.RetentionDays, SecretBytes: quota.Secrets, FileBytes: quota.File,
+		Isolation: r.Isolation.String(),
 	}
 }
 
@@ -90,6 +93,50 @@ var TenantShow = Operation[TenantRef, TenantInfo]{
 			out = tenantInfo(r)
 			return err
 		})
+		out.Confined = c.files.Confinement(c.permit.Tenant())
+		return out, err
+	},
+}
+
+// TenantIsolateIn says where a tenant's database is to live.
+type TenantIsolateIn struct {
+	Tenant    string `path:"tenant" json:"-"`
+	Isolation string `json:"isolation" doc:"shared or process" schema:"enum=shared|process"`
+}
+
+// TenantIsolate moves a tenant's database into a process of its own, or back. Its
+// file is closed and opened again; transactions that are open are rolled back.
+var TenantIsolate = Operation[TenantIsolateIn, TenantInfo]{
+	action: authz.TenantIsolate,
+	ask: func(ctx context.Context, s *Service, in TenantIsolateIn) (authz.Request, error) {
+		if in.Isolation == "" {
+			return authz.Request{}, domain.Fieldf("isolation", "missing")
+		}
+		if _, err := tenants.ParseIsolation(in.Isolation); err != nil {
+			return authz.Request{}, err
+		}
+		return askTenant(ctx, s, TenantRef{Tenant: in.Tenant})
+	},
+	act: func(ctx context.Context, c *call, in TenantIsolateIn) (out TenantInfo, err error) {
+		to, err := tenants.ParseIsolation(in.Isolation)
+		if err != nil {
+			return out, err
+		}
+		c.detail["isolation"] = to.String()
+		var was tenants.Isolation
+		err = c.change(ctx, func(tx *store.Tx) error {
+			r, err := tenants.Find(tx, c.permit.Tenant())
+			if err != nil {
+				return err
+			}
+			was = r.Isolation
+			r, err = tenants.SetIsolation(tx, c.permit.Tenant(), to)
+			out = tenantInfo(r)
+			return err
+		})
+		if err == nil && was != to {
+			c.files.Reopen(c.permit.Tenant())
+		}
 		return out, err
 	},
 }

@@ -93,6 +93,7 @@ func (a *API) routes() []route {
 		on(a, post, v1+"/tenants", actions.TenantCreate),
 		on(a, get, tenant, actions.TenantShow),
 		on(a, remove, tenant, actions.TenantDestroy),
+		on(a, post, tenant+"/isolate", actions.TenantIsolate),
 		on(a, post, tenant+"/suspend", actions.TenantSuspend),
 		on(a, post, tenant+"/resume", actions.TenantResume),
 		on(a, post, tenant+"/break-glass", actions.BreakGlass),

@@ -51,6 +51,7 @@ const (
 	TenantCreate  domain.Action = "tenant.create"
 	TenantList    domain.Action = "tenant.list"
 	TenantShow    domain.Action = "tenant.show"
+	TenantIsolate domain.Action = "tenant.isolate"
 	TenantSuspend domain.Action = "tenant.suspend"
 	TenantResume  domain.Action = "tenant.resume"
 	TenantDestroy domain.Action = "tenant.destroy"
@@ -156,6 +157,7 @@ var table = []Info{
 	{Action: TenantCreate, Scope: Appliance, Changes: true, Roles: operator, Meaning: "create a tenant with its keys, file and log", Resource: "tenant"},
 	{Action: TenantList, Scope: Appliance, Roles: []domain.Role{domain.Operator, domain.Auditor}, Meaning: "list the tenants"},
 	{Action: TenantShow, Scope: Tenant, Roles: append([]domain.Role{domain.Operator, domain.Auditor}, everyone...), Meaning: "show one tenant's state"},
+	{Action: TenantIsolate, Scope: Tenant, Changes: true, Roles: operator, Meaning: "move a tenant's database into a process of its own, or back"},
 	{Action: TenantSuspend, Scope: Tenant, Changes: true, Roles: operator, Meaning: "close a tenant for everybody until it is resumed"},
 	{Action: TenantResume, Scope: Tenant, Changes: true, Roles: operator, Meaning: "open a suspended tenant again"},
 	{Action: TenantDestroy, StepUp: true, Always: true, Scope: Tenant, Changes: true, Roles: operator, Meaning: "destroy a tenant's keys, then its data; its log stays"},

@@ -46,7 +46,7 @@ func TestRoles(t *testing.T) {
 		authz.TokenRevoke: "owner admin analyst viewer client-auditor",
 		authz.SQLQuery:    "owner admin analyst", authz.SQLWrite: "owner admin", authz.SQLRollback: "",
 		authz.AuditRead: "owner admin client-auditor auditor operator", authz.AuditVerify: "owner admin client-auditor auditor",
-		authz.TenantSuspend: "operator", authz.TenantResume: "operator", authz.TenantDestroy: "operator", authz.BreakGlass: "operator",
+		authz.TenantIsolate: "operator", authz.TenantSuspend: "operator", authz.TenantResume: "operator", authz.TenantDestroy: "operator", authz.BreakGlass: "operator",
 		authz.TenantCreate: "operator", authz.TenantList: "auditor operator", authz.CheckStores: "operator",
 		authz.SealAdd: "operator", authz.SealRemove: "operator", authz.SealRotate: "operator", authz.SealRecovery: "operator",
 		authz.AuditSystem:  "auditor operator",

@@ -99,8 +99,3 @@ func (g *Group) enter(attr *syscall.SysProcAttr, memory int64) (leave func(), er
 	attr.UseCgroupFD, attr.CgroupFD = true, fd
 	return leave, nil
 }
-
-// describe says what the cgroup limits.
-func (g *Group) describe(memory int64) string {
-	return fmt.Sprintf("a cgroup with cpu.weight %d and memory.max %d MiB", cpuWeight, memory>>20)
-}

@@ -45,6 +45,7 @@ type Options struct {
 	Env     []string // besides what limits it; for where temporary files go
 	Memory  int64    // most resident bytes; DefaultMemory if 0
 	Group   *Group   // where to make cgroups; nil for none
+	Why     string   // there is none
 }
 
 // Spec says what a worker is for.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -43,15 +44,26 @@ func (p *Process) spawn(o Options) error {
 		}
 		defer func() { _ = unix.Close(p.cmd.SysProcAttr.CgroupFD) }()
 		p.leave = leave
-		p.confined = o.Group.describe(o.Memory)
-	} else {
-		p.confined = fmt.Sprintf("no cgroup; killed above %d MiB of resident memory, looked at every %v", o.Memory>>20, watchEvery)
 	}
+	p.confined = o.Describe()
 	if err := p.cmd.Start(); err != nil {
 		p.leave()
 		return errors.Join(err, ours.Close())
 	}
 	return nil
+}
+
+// Describe says in words what the parent does to limit a worker.
+func (o Options) Describe() string {
+	memory := cmp.Or(o.Memory, DefaultMemory) >> 20
+	watched := fmt.Sprintf("killed above %d MiB of resident memory, looked at every %v", memory, watchEvery)
+	if o.Group != nil {
+		return fmt.Sprintf("a cgroup with cpu.weight %d and memory.max %d MiB; %s", cpuWeight, memory, watched)
+	}
+	if o.Why != "" {
+		return "no cgroup (" + o.Why + "); " + watched
+	}
+	return "no cgroup; " + watched
 }
 
 // pair makes a socket with two ends.

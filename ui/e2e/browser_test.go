@@ -26,7 +26,8 @@ type browser struct {
 }
 
 func TestMain(m *testing.M) {
-	if os.Getenv(beCoffer) != "" {
+	// Coffer starts itself as a worker, with an environment of the worker's own.
+	if os.Getenv(beCoffer) != "" || (len(os.Args) == 2 && os.Args[1] == "worker") {
 		os.Exit(app.Main(os.Args, app.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Getenv}))
 	}
 	os.Exit(run(m))
