@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"coffer/tenants/guard"
 	"coffer/tenants/sqlite"
 )
 
-// Rows are sent in messages of about so many bytes.
-const batchBytes = 64 << 10
+// Rows are sent in messages of about so many bytes, or after so long.
+const (
+	batchBytes = 64 << 10
+	batchTime  = 20 * time.Millisecond
+)
 
 // peer is one connection in the worker.
 type peer struct {
@@ -151,16 +155,24 @@ var errNotTaken = errors.New("the rows are not wanted any more")
 // been taken: a change whose rows nobody takes is undone.
 func (p *peer) stream(ctx context.Context, m *stream) (guard.Outcome, error) {
 	batch := &rows{call: m.call, First: true}
-	size, sent := 0, false
+	size, sent, since := 0, false, time.Time{}
 	flush := func() error {
 		err := p.hand(ctx, batch)
 		*batch = rows{call: m.call}
 		size, sent = 0, true
 		return err
 	}
+	// A row is not kept back for long by a statement that goes on without one.
+	p.guard.Pace(func(context.Context) bool {
+		return len(batch.Rows) == 0 || time.Since(since) < batchTime || flush() == nil
+	})
+	defer p.guard.Pace(nil)
 	return p.guard.Stream(ctx, m.Request, guard.Sink{
 		Columns: func(c []sqlite.Column) error { batch.Columns = c; return nil },
 		Row: func(row []sqlite.Value) error {
+			if len(batch.Rows) == 0 {
+				since = time.Now()
+			}
 			batch.Rows = append(batch.Rows, append([]sqlite.Value(nil), row...))
 			for _, v := range row {
 				size += 5 + v.Size()
