@@ -60,6 +60,9 @@ func (p *Pool) snapshots(id domain.TenantID) (out []Snapshot, err error) {
 			continue
 		}
 		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) { // removed since
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("looking at the snapshots of tenant %q: %w", id, err)
 		}
