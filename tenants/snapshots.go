@@ -170,27 +170,11 @@ func (p *Pool) Restore(ctx context.Context, permit *audit.Permit, snapshot strin
 	if err := p.evict(ctx, id); err != nil {
 		return out, err
 	}
-	have, err := p.snapshots(id)
+	r, err := p.restoration(ctx, permit, snapshot)
 	if err != nil {
 		return out, err
 	}
-	at := slices.IndexFunc(have, func(s Snapshot) bool { return s.ID == snapshot })
-	if at < 0 {
-		return out, domain.Fieldf("snapshot", "%s has no snapshot %.40q", id, snapshot).WithHint("see: coffer migrate status -t %s", id)
-	}
-	if err := p.checkThere(id); err != nil {
-		return out, err
-	}
-	keys, fileID, err := p.opts.Keys.TenantPages(ctx, permit, id)
-	if err != nil {
-		return out, err
-	}
-	reg, err := cryptvfs.Register(fileID, keys)
-	if err != nil {
-		return out, err
-	}
-	defer reg.Close()
-	r := restoration{p, id, reg}
+	defer r.reg.Close()
 	marks, number, err := r.readMarks(ctx)
 	if err != nil {
 		return out, err
@@ -213,6 +197,28 @@ type restoration struct {
 	pool *Pool
 	id   domain.TenantID
 	reg  *cryptvfs.Registration
+}
+
+// restoration makes sure that there is something to put back, and something to
+// put it in the place of.
+func (p *Pool) restoration(ctx context.Context, permit *audit.Permit, snapshot string) (r restoration, err error) {
+	id := permit.Tenant()
+	have, err := p.snapshots(id)
+	if err != nil {
+		return r, err
+	}
+	if !slices.ContainsFunc(have, func(s Snapshot) bool { return s.ID == snapshot }) {
+		return r, domain.Fieldf("snapshot", "%s has no snapshot %.40q", id, snapshot).WithHint("see: coffer migrate status -t %s", id)
+	}
+	if err := p.checkThere(id); err != nil {
+		return r, err
+	}
+	keys, fileID, err := p.opts.Keys.TenantPages(ctx, permit, id)
+	if err != nil {
+		return r, err
+	}
+	reg, err := cryptvfs.Register(fileID, keys)
+	return restoration{p, id, reg}, err
 }
 
 // with opens a database file of the tenant for Coffer's own statements. When it
