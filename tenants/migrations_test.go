@@ -347,6 +347,25 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// TestRestoreOverDamage: a file that does not authenticate is not replaced, since
+// what was acknowledged in it could not be set aside.
+func TestRestoreOverDamage(t *testing.T) {
+	k := newKit(t, 0)
+	k.tenant(t, "acme")
+	m, _, err := k.migrate(t, "acme", customers)
+	must(t, err)
+	must(t, k.pool.Close(t.Context()))
+	flip(t, k.data("acme"), 100)
+	k.openPool(t, 0, guard.Limits{})
+	p := k.intend(t, "acme", authz.MigrationRestore, m.Snapshot)
+	before := k.files(t)
+	_, err = k.pool.Restore(t.Context(), p, m.Snapshot)
+	wantKind(t, err, domain.Tampered)
+	if diff := cmp.Diff(before, k.files(t)); diff != "" {
+		t.Error("files were changed")
+	}
+}
+
 func names(tb testing.TB, dir string) (out []string) {
 	tb.Helper()
 	entries, err := os.ReadDir(dir)

@@ -176,6 +176,10 @@ func (p *Pool) Restore(ctx context.Context, permit *audit.Permit, snapshot strin
 	}
 	defer r.reg.Close()
 	marks, number, err := r.readMarks(ctx)
+	if code, fromSQLite := errors.AsType[*sqlite.Error](err); fromSQLite && damage(code) {
+		return out, domain.Errorf(domain.Tampered, "%s does not authenticate, and what it has cannot be set aside: %w", p.path(id), err).
+			WithHint("restore it from a backup; it was left as it is")
+	}
 	if err != nil {
 		return out, err
 	}
