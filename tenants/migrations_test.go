@@ -221,9 +221,18 @@ func TestRebuild(t *testing.T) {
 // TestMigrationsTellNothing: an operator chooses the statements and reads no rows.
 // Nothing of a row reaches the operator by a result, an error or the report.
 func TestMigrationsTellNothing(t *testing.T) {
+	for where, isolated := range map[string]bool{"here": false, "in a worker": true} {
+		t.Run(where, func(t *testing.T) {
+			k := newKit(t, 0)
+			k.tenant(t, "acme")
+			k.isolate(isolated, "acme")
+			k.tellNothing(t)
+		})
+	}
+}
+
+func (k *kit) tellNothing(t *testing.T) {
 	const secret = "s3cr3t-of-acme"
-	k := newKit(t, 0)
-	k.tenant(t, "acme")
 	k.mustExec(t, "acme", "CREATE TABLE s(v TEXT UNIQUE, n)")
 	k.mustExec(t, "acme", "INSERT INTO s VALUES ('"+secret+"', 1)")
 	k.mustExec(t, "acme", "CREATE VIRTUAL TABLE ft USING fts5(body)")
