@@ -17,12 +17,15 @@ var inputs = map[string]struct {
 	query string
 	body  any
 }{
-	"POST /api/v1/seal/unseal":           {body: object{"kind": "recovery", "secret": "x"}},
-	"POST /api/v1/seal/slots":            {body: object{"kind": "passphrase", "secret": "long enough to be one", "name": "p"}},
-	"POST /api/v1/seal/recovery/confirm": {body: object{"characters": "x"}},
-	"POST /api/v1/login/workload":        {body: object{"role_id": "w_x", "secret_id": "x"}},
-	"POST /api/v1/token/lookup":          {body: object{"token": "x"}},
-	"POST /api/v1/token/revoke":          {body: object{"token": "x"}},
+	"POST /api/v1/seal/unseal":                       {body: object{"kind": "recovery", "secret": "x"}},
+	"POST /api/v1/seal/slots":                        {body: object{"kind": "passphrase", "secret": "long enough to be one", "name": "p"}},
+	"POST /api/v1/seal/recovery/confirm":             {body: object{"characters": "x"}},
+	"POST /api/v1/login/workload":                    {body: object{"role_id": "w_x", "secret_id": "x"}},
+	"PUT /api/v1/tenants/:tenant/queries/:name":      {body: object{"sql": "SELECT 1 AS one", "shared": true}},
+	"POST /api/v1/tenants/:tenant/queries/:name/run": {body: object{}},
+	"PUT /api/v1/tenants/:tenant/dashboards/:name":   {body: object{"queries": []string{"shop"}}},
+	"POST /api/v1/token/lookup":                      {body: object{"token": "x"}},
+	"POST /api/v1/token/revoke":                      {body: object{"token": "x"}},
 	"POST /api/v1/tenants": {body: object{
 		"id": "initech", "name": "Initech", "retention_days": 30, "workload": object{"name": "shop", "grants": []string{"sql:analyst"}}, "token": object{},
 	}},

@@ -28,9 +28,6 @@ const createMarks = `CREATE TABLE __coffer_applied(slot INTEGER PRIMARY KEY, num
 
 // Query runs a statement that only reads, on a connection that cannot write.
 func (p *Pool) Query(ctx context.Context, permit *audit.Permit, r guard.Request, sink guard.Sink) (out guard.Outcome, err error) {
-	if err := permit.Check(permit.Tenant(), authz.SQLQuery, authz.SQLWrite); err != nil {
-		return out, err
-	}
 	seen := false // something of the result
 	counted := sink
 	counted.Columns = func(c []sqlite.Column) error {
@@ -50,7 +47,7 @@ func (p *Pool) Query(ctx context.Context, permit *audit.Permit, r guard.Request,
 }
 
 func (p *Pool) query(ctx context.Context, permit *audit.Permit, r guard.Request, sink guard.Sink) (out guard.Outcome, err error) {
-	f, err := p.acquire(ctx, permit)
+	f, err := p.acquireFor(ctx, permit, authz.SQLQuery, authz.SQLWrite, authz.QueryRun)
 	if err != nil {
 		return out, err
 	}
@@ -73,7 +70,7 @@ func (p *Pool) Describe(ctx context.Context, permit *audit.Permit, sql string) (
 }
 
 func (p *Pool) describe(ctx context.Context, permit *audit.Permit, sql string) (d guard.Description, err error) {
-	f, err := p.acquire(ctx, permit)
+	f, err := p.acquireFor(ctx, permit, authz.SQLQuery, authz.SQLWrite, authz.QuerySave)
 	if err != nil {
 		return d, err
 	}

@@ -50,6 +50,13 @@ var verbs = map[domain.Action]string{
 	authz.TokenDiscard:     "gave back the token",
 	authz.SQLQuery:         "read data with SQL",
 	authz.SQLWrite:         "changed data with SQL",
+	authz.QuerySave:        "stored the query",
+	authz.QueryList:        "looked at the stored queries",
+	authz.QueryRun:         "ran the stored query",
+	authz.QueryRemove:      "removed the stored query",
+	authz.DashboardSave:    "stored the dashboard",
+	authz.DashboardList:    "looked at the dashboards",
+	authz.DashboardRemove:  "removed the dashboard",
 	authz.SQLRollback:      "rolled back a transaction that its client left open",
 	authz.AuditRead:        "read this log",
 	authz.AuditVerify:      "verified this log|from its first record",
@@ -170,7 +177,7 @@ func restOf(e actions.Event, names map[string]string) string {
 		if role := detailText(e.Detail, "role"); role != "" {
 			parts = append(parts, "as "+role)
 		}
-	case authz.SQLQuery, authz.SQLWrite, authz.MigrationApply:
+	case authz.SQLQuery, authz.SQLWrite, authz.MigrationApply, authz.QueryRun:
 		if tables := detailPairs(e.Detail); len(tables) > 0 {
 			for _, p := range tables {
 				if p.Name == "tables" && p.Text != "" {

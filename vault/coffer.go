@@ -87,7 +87,7 @@ func (v *Vault) TenantPages(ctx context.Context, p *audit.Permit, id domain.Tena
 	case authz.CheckStores:
 		err = p.Check("", authz.CheckStores)
 	default:
-		err = p.Check(id, authz.SQLQuery, authz.SQLWrite, authz.MigrationApply, authz.MigrationRestore)
+		err = p.Check(id, authz.SQLQuery, authz.SQLWrite, authz.QueryRun, authz.QuerySave, authz.MigrationApply, authz.MigrationRestore)
 	}
 	if err != nil {
 		return nil, [UIDSize]byte{}, err

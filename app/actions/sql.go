@@ -73,22 +73,7 @@ func runSQL(ctx context.Context, c *call, in SQLIn) (SQLOut, error) {
 	for name, a := range in.Named {
 		request.Named = append(request.Named, guard.Named{Name: name, Value: a.v})
 	}
-	sink := guard.Sink{
-		Columns: func(cols []sqlite.Column) error {
-			for _, col := range cols {
-				out.Columns = append(out.Columns, col.Name)
-			}
-			return nil
-		},
-		Row: func(row []sqlite.Value) error {
-			values := make([]SQLValue, len(row))
-			for i, v := range row {
-				values[i] = SQLValue{v}
-			}
-			out.Rows = append(out.Rows, values)
-			return nil
-		},
-	}
+	sink := collect(&out.Columns, &out.Rows)
 	var done guard.Outcome
 	var err error
 	if c.permit.Action() == authz.SQLQuery {

@@ -9,6 +9,7 @@ import (
 	"coffer/app/authz"
 	"coffer/app/directory"
 	"coffer/app/domain"
+	"coffer/app/queries"
 	"coffer/app/store"
 	"coffer/audit"
 	"coffer/tenants"
@@ -210,7 +211,7 @@ var TenantDestroy = Operation[TenantDestroyIn, TenantInfo]{
 	},
 	act: func(ctx context.Context, c *call, _ TenantDestroyIn) (TenantInfo, error) {
 		r, err := c.setState(ctx, tenants.Destroying, func(tx *store.Tx) error {
-			if err := errors.Join(directory.RemoveTenant(tx, c.permit.Tenant()), migrate.Forget(tx, c.permit.Tenant())); err != nil {
+			if err := errors.Join(directory.RemoveTenant(tx, c.permit.Tenant()), migrate.Forget(tx, c.permit.Tenant()), queries.RemoveTenant(tx, c.permit.Tenant())); err != nil {
 				return err
 			}
 			n, err := token.RevokeWhere(tx, c.permit.Tenant(), func(token.Token) bool { return true })

@@ -127,6 +127,16 @@ func (a *API) routes() []route {
 
 		on(a, post, tenant+"/sql", actions.SQL),
 
+		on(a, get, tenant+"/queries", actions.QueryList),
+		on(a, get, tenant+"/queries/:name", actions.QueryShow),
+		on(a, put, tenant+"/queries/:name", actions.QuerySave),
+		on(a, remove, tenant+"/queries/:name", actions.QueryRemove),
+		on(a, post, tenant+"/queries/:name/run", actions.QueryRun),
+		on(a, get, tenant+"/dashboards", actions.DashboardList),
+		on(a, get, tenant+"/dashboards/:name", actions.DashboardShow),
+		on(a, put, tenant+"/dashboards/:name", actions.DashboardSave),
+		on(a, remove, tenant+"/dashboards/:name", actions.DashboardRemove),
+
 		on(a, get, tenant+"/migrations", actions.MigrationStatus),
 		on(a, post, tenant+"/migrations/apply", actions.MigrationApply),
 		on(a, post, tenant+"/migrations/restore", actions.MigrationRestore),

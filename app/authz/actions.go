@@ -113,6 +113,15 @@ const (
 
 	SQLRollback domain.Action = "sql.rollback"
 
+	QuerySave   domain.Action = "query.save"
+	QueryList   domain.Action = "query.list"
+	QueryRun    domain.Action = "query.run"
+	QueryRemove domain.Action = "query.remove"
+
+	DashboardSave   domain.Action = "dashboard.save"
+	DashboardList   domain.Action = "dashboard.list"
+	DashboardRemove domain.Action = "dashboard.remove"
+
 	MigrationPut      domain.Action = "migration.put"
 	MigrationList     domain.Action = "migration.list"
 	MigrationPlan     domain.Action = "migration.plan"
@@ -136,6 +145,8 @@ var (
 	managers = []domain.Role{domain.Owner, domain.Admin}
 	selves   = []domain.Role{domain.Analyst, domain.Viewer}
 	readers  = []domain.Role{domain.Owner, domain.Admin, domain.Analyst}
+	analysts = []domain.Role{domain.Analyst}
+	viewers  = []domain.Role{domain.Owner, domain.Admin, domain.Analyst, domain.Viewer}
 	operator = []domain.Role{domain.Operator}
 	everyone = []domain.Role{domain.Owner, domain.Admin, domain.Analyst, domain.Viewer, domain.ClientAuditor}
 	listers  = []domain.Role{domain.Owner, domain.Admin, domain.Analyst, domain.ClientAuditor}
@@ -219,6 +230,14 @@ var table = []Info{
 	{Action: SQLWrite, Scope: Tenant, Changes: true, Roles: managers, Cap: capSQLWrite, Meaning: "run a statement that changes data or schema"},
 
 	{Action: SQLRollback, Scope: Tenant, Meaning: "roll back a transaction that its client left open; by Coffer itself"},
+
+	{Action: QuerySave, Scope: Tenant, Changes: true, Roles: managers, Own: analysts, Meaning: "store a query that only reads, or change it", Resource: "query"},
+	{Action: QueryList, Scope: Tenant, Roles: viewers, Cap: capSQLRead, Meaning: "see the stored queries that are shared, and one's own", Resource: "query"},
+	{Action: QueryRun, Scope: Tenant, Roles: viewers, Cap: capSQLRead, Meaning: "run a stored query that is shared or one's own", Resource: "query"},
+	{Action: QueryRemove, Scope: Tenant, Changes: true, Roles: managers, Own: analysts, Meaning: "remove a stored query", Resource: "query"},
+	{Action: DashboardSave, Scope: Tenant, Changes: true, Roles: managers, Own: analysts, Meaning: "store a dashboard of shared queries, or change it", Resource: "dashboard"},
+	{Action: DashboardList, Scope: Tenant, Roles: viewers, Cap: capSQLRead, Meaning: "see the dashboards", Resource: "dashboard"},
+	{Action: DashboardRemove, Scope: Tenant, Changes: true, Roles: managers, Own: analysts, Meaning: "remove a dashboard; its queries stay", Resource: "dashboard"},
 
 	{Action: MigrationPut, StepUp: true, Scope: Appliance, Changes: true, Roles: operator, Meaning: "replace the set of migrations, from which new tenants start"},
 	{Action: MigrationList, Scope: Appliance, Roles: []domain.Role{domain.Operator, domain.Auditor}, Meaning: "see the set of migrations, how far each tenant has come, and the last run"},

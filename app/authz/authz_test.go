@@ -45,6 +45,8 @@ func TestRoles(t *testing.T) {
 		authz.TokenIssue: "owner admin analyst viewer client-auditor", authz.TokenList: "owner admin analyst viewer client-auditor",
 		authz.TokenRevoke: "owner admin analyst viewer client-auditor",
 		authz.SQLQuery:    "owner admin analyst", authz.SQLWrite: "owner admin", authz.SQLRollback: "",
+		authz.QuerySave: "owner admin analyst", authz.QueryRemove: "owner admin analyst", authz.QueryList: "owner admin analyst viewer", authz.QueryRun: "owner admin analyst viewer",
+		authz.DashboardSave: "owner admin analyst", authz.DashboardRemove: "owner admin analyst", authz.DashboardList: "owner admin analyst viewer",
 		authz.AuditRead: "owner admin client-auditor auditor operator", authz.AuditVerify: "owner admin client-auditor auditor",
 		authz.TenantIsolate: "operator", authz.TenantSuspend: "operator", authz.TenantResume: "operator", authz.TenantDestroy: "operator", authz.BreakGlass: "operator",
 		authz.TenantCreate: "operator", authz.TenantList: "auditor operator", authz.CheckStores: "operator",
