@@ -182,7 +182,7 @@ func (p *promises) validate(pointer string, body []byte) error {
 // TestDoctoredAnswers: the check that every answer of these tests goes through
 // finds what is wrong.
 func TestDoctoredAnswers(t *testing.T) {
-	const good = `{"id":"acme","name":"Acme","state":"active","created":"2026-11-26T09:00:00Z","changed":"2026-11-26T09:00:00Z","log_slot":1,"retention_days":90,"secret_bytes":1,"file_bytes":1}`
+	const good = `{"id":"acme","name":"Acme","state":"active","created":"2026-11-26T09:00:00Z","changed":"2026-11-26T09:00:00Z","log_slot":1,"retention_days":90,"secret_bytes":1,"isolation":"shared","file_bytes":1}`
 	const problem = `{"type":"urn:coffer:problem:denied","title":"no","status":403,"kind":"denied","request_id":"r_x"}`
 	header := http.Header{"Content-Type": {"application/json"}, "X-Request-Id": {"r_x"}}
 	failed := http.Header{"Content-Type": {"application/problem+json"}, "X-Request-Id": {"r_x"}}
