@@ -169,6 +169,9 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 	}
 	if resp.StatusCode >= 300 {
 		var p httpd.Problem
+		if err := wireFailure(resp.StatusCode, answer); strings.HasPrefix(path, "/t/") && err != nil {
+			return err
+		}
 		if err := json.Unmarshal(answer, &p); err != nil || p.Kind == "" {
 			return domain.Errorf(domain.Unavailable, "the answer of %s is not Coffer's", c.where())
 		}

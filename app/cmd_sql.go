@@ -1,16 +1,12 @@
 package app
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"coffer/app/actions"
 	"coffer/app/domain"
@@ -21,14 +17,14 @@ func newSQLCommand(std Stdio) *cli.Command {
 	return clientCommand(std, &cli.Command{
 		Name: "sql", Usage: "run a statement in the tenant's database; without one, read statements from stdin",
 		ArgsUsage: "[SQL [ARGUMENT…]]", Flags: tenantFlags(),
-		Description: "Arguments fill the ? of the statement, as text. Without a statement a line that ends in ';' ends one.",
+		Description: "Arguments fill the ? of the statement, as text. Without a statement it is a shell at a terminal, see .help there, and else runs the statements of stdin.",
 	}, 0, 1+actions.MaxSQLArgs, func(r *run) error {
 		path, err := r.tenantPath("sql")
 		if err != nil {
 			return err
 		}
 		if r.NArg() == 0 {
-			return sqlShell(r, path)
+			return runShell(r)
 		}
 		return runStatement(r, path, r.Args().First(), r.Args().Tail())
 	})
@@ -75,47 +71,4 @@ func cell(v sqlite.Value) string {
 		return fmt.Sprint(v.Int64())
 	}
 	return fmt.Sprint(v.Float64())
-}
-
-// sqlShell reads statements that end in a semicolon at the end of a line. At a
-// terminal an error is printed and the shell goes on; in a script it ends.
-func sqlShell(r *run, path string) error {
-	f, ok := r.std.In.(*os.File)
-	interactive := ok && term.IsTerminal(int(f.Fd()))
-	lines := bufio.NewScanner(r.std.In)
-	lines.Buffer(nil, actions.MaxSQLText)
-	var statement strings.Builder
-	ask := func() {
-		if interactive {
-			fmt.Fprint(r.std.Err, r.String("tenant")+map[bool]string{true: "> ", false: ". "}[statement.Len() == 0])
-		}
-	}
-	for ask(); lines.Scan(); ask() {
-		line := strings.TrimSpace(lines.Text())
-		if statement.Len() == 0 && (line == "" || strings.HasPrefix(line, "--")) {
-			continue
-		}
-		if statement.Len() == 0 && (line == ".quit" || line == ".exit") {
-			return nil
-		}
-		statement.WriteString(lines.Text() + "\n")
-		if !strings.HasSuffix(line, ";") {
-			continue
-		}
-		err := runStatement(r, path, statement.String(), nil)
-		statement.Reset()
-		if err != nil && !interactive {
-			return err
-		}
-		if err != nil {
-			report(r.std.Err, err)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return domain.Errorf(domain.Invalid, "reading statements: %w", err)
-	}
-	if statement.Len() > 0 {
-		return runStatement(r, path, statement.String(), nil)
-	}
-	return nil
 }

@@ -141,7 +141,11 @@ func (r *run) show(answer any, text func(w io.Writer)) error {
 		text(r.std.Out)
 		return nil
 	}
-	enc := json.NewEncoder(r.std.Out)
+	return writeJSON(r.std.Out, answer)
+}
+
+func writeJSON(w io.Writer, answer any) error {
+	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	return enc.Encode(answer)

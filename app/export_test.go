@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/term"
+
 	"coffer/app/actions"
 	"coffer/app/alerts"
 	"coffer/app/directory"
@@ -200,3 +202,19 @@ func ShowRuns(w io.Writer, runs ...actions.MigrationRunInfo) {
 
 // Uploads are the requests that hand over the files of a directory.
 var Uploads = uploads
+
+// Keys is what reads a terminal's keys.
+type Keys = keys
+
+// NewKeys reads keys from r.
+func NewKeys(r io.Reader) *Keys { return &keys{in: r} }
+
+// NewHistory is what brings lines back.
+func NewHistory() term.History { return &history{} }
+
+// TakeInterrupted says whether Ctrl-C was among them since the last call.
+func (k *keys) TakeInterrupted() bool {
+	was := k.interrupted
+	k.interrupted = false
+	return was
+}

@@ -120,6 +120,9 @@ func fitting(names []string, room int) ([]string, int) {
 // (and for text that is not UTF-8) {"base64": "…"}.
 type SQLValue struct{ v sqlite.Value }
 
+// NewSQLValue is a value for the wire.
+func NewSQLValue(v sqlite.Value) SQLValue { return SQLValue{v} }
+
 // Value is the value itself.
 func (v SQLValue) Value() sqlite.Value { return v.v }
 
