@@ -24,6 +24,12 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
+	if env := os.Getenv(loudEnv); env != "" {
+		if err := beLoud(env); err != nil {
+			panic(err)
+		}
+		os.Exit(0)
+	}
 	if len(os.Args) == 2 && os.Args[1] == "worker" { // a Coffer in a test's own process started it
 		os.Exit(app.Main([]string{"coffer", "worker"}, app.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Getenv}))
 	}

@@ -75,6 +75,7 @@ func (h *helpers) run(ctx context.Context, f *file, r guard.Request, sink guard.
 	defer h.release(f, w)
 	s, err := h.session(ctx, w)
 	if err == nil {
+		s.Around = f.around
 		out, err = s.Stream(ctx, r, sink)
 	}
 	if errors.Is(err, worker.ErrLost) {

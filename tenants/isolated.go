@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"coffer/app/domain"
+	"coffer/tenants/fair"
 	"coffer/tenants/guard"
 	"coffer/tenants/worker"
 )
@@ -186,7 +187,23 @@ func (f *file) remote(ctx context.Context, role guard.Role) (session, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.Around = f.around
 	return s, nil
+}
+
+// around has rows of a worker be handed out when it is the tenant's turn: making
+// an answer of them costs time in this process.
+func (f *file) around(ctx context.Context, hand func() error) error {
+	turn, err := f.pool.queue.Enter(ctx, string(f.id))
+	if errors.Is(err, fair.ErrFull) {
+		return crowded(f.id)
+	}
+	if err != nil {
+		return err
+	}
+	defer turn.Leave()
+	turn.Pause() // the taker may be slow
+	return hand()
 }
 
 // notLost leaves out that a worker has ended, which closing it need not say.

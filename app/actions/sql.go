@@ -27,6 +27,8 @@ type SQLIn struct {
 	SQL    string              `json:"sql" doc:"one statement" schema:"minLength=1,maxLength=1000000"`
 	Args   []SQLValue          `json:"args,omitempty" doc:"arguments in the order of the parameters" schema:"maxItems=1000"`
 	Named  map[string]SQLValue `json:"named,omitempty" doc:"arguments by the name of the parameter; with args 1000 at most"`
+
+	asJSON bool // see AsJSON
 }
 
 // SQLOut is a result. Columns and rows are empty for a statement without any.
@@ -35,6 +37,49 @@ type SQLOut struct {
 	Rows         [][]SQLValue `json:"rows"`
 	Affected     int64        `json:"affected"`
 	LastInsertID int64        `json:"last_insert_id"`
+
+	encoded []byte // the rows as JSON without the outer brackets, if they were asked for so
+}
+
+// AsJSON asks for a result that is made into JSON row by row while the statement
+// runs, in its own turn: a large one takes as long to write as to read, and
+// statements of others wait for turns alone. The answer has no Rows then.
+func (in *SQLIn) AsJSON() { in.asJSON = true }
+
+// AppendJSON appends what json.Marshal gives.
+func (out SQLOut) AppendJSON(b []byte) ([]byte, error) {
+	if out.encoded == nil {
+		m, err := json.Marshal(out)
+		return append(b, m...), err
+	}
+	columns, err := json.Marshal(out.Columns)
+	b = append(append(b, `{"columns":`...), columns...)
+	b = append(append(append(b, `,"rows":[`...), out.encoded...), `],"affected":`...)
+	b = strconv.AppendInt(b, out.Affected, 10)
+	b = strconv.AppendInt(append(b, `,"last_insert_id":`...), out.LastInsertID, 10)
+	return append(b, '}'), err
+}
+
+// encode collects rows as JSON.
+func (out *SQLOut) encode(row []sqlite.Value) error {
+	if out.encoded == nil {
+		out.encoded = make([]byte, 0, 1<<10)
+	} else {
+		out.encoded = append(out.encoded, ',')
+	}
+	out.encoded = append(out.encoded, '[')
+	for i, v := range row {
+		b, err := SQLValue{v}.MarshalJSON()
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			out.encoded = append(out.encoded, ',')
+		}
+		out.encoded = append(out.encoded, b...)
+	}
+	out.encoded = append(out.encoded, ']')
+	return nil
 }
 
 // SQL runs one statement in the tenant's database: as sql.query on a connection
@@ -74,6 +119,9 @@ func runSQL(ctx context.Context, c *call, in SQLIn) (SQLOut, error) {
 		request.Named = append(request.Named, guard.Named{Name: name, Value: a.v})
 	}
 	sink := collect(&out.Columns, &out.Rows)
+	if in.asJSON {
+		sink.Row = out.encode
+	}
 	var done guard.Outcome
 	var err error
 	if c.permit.Action() == authz.SQLQuery {

@@ -58,6 +58,9 @@ func on[In, Out any](a *API, method, path string, op actions.Operation[In, Out])
 		if err := decode(c, &in); err != nil {
 			return err
 		}
+		if large, ok := any(&in).(interface{ AsJSON() }); ok {
+			large.AsJSON()
+		}
 		out, receipt, err := op.Do(ctx, service, who, in)
 		return answer(c, out, receipt, err)
 	}).takes(op.Also(), op.Creates())
@@ -94,7 +97,18 @@ func answer(c *fiber.Ctx, out any, receipt audit.Receipt, err error) error {
 	}
 	httpd.RequestID(c)
 	c.Set(fiber.HeaderCacheControl, "no-store")
-	return c.JSON(out)
+	large, ok := out.(interface {
+		AppendJSON(b []byte) ([]byte, error)
+	})
+	if !ok {
+		return c.JSON(out)
+	}
+	body, err := large.AppendJSON(nil)
+	if err != nil {
+		return err
+	}
+	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
+	return c.Send(body)
 }
 
 // caller finds out who asks.

@@ -10,14 +10,14 @@
 //
 // A statement that has run for a quantum is heavy: it gives its slot back and
 // goes on only with one of the second lane, of which there are fewer than
-// processors, or is told to move elsewhere. Go preempts a goroutine every 10 ms,
+// processors; after a while it is told to move elsewhere, if it can. Go preempts a goroutine every 10 ms,
 // so that as many busy ones as processors would make everybody wait so long.
 // In the second lane a statement hands its slot on after each slice, if another
 // waits for it.
 //
-// Time in which a statement waits for whoever takes its rows costs nothing, and
-// its slot can be taken away meanwhile.
+// Time in which a statement waits for whoever takes its rows costs next to
+// nothing, and its slot can be taken away meanwhile.
 //
-// The package knows neither SQL nor tenants and owns no file. It starts no
+// The package knows neither SQL nor tenants and owns no file. It keeps no
 // goroutine.
 package fair

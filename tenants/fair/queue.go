@@ -57,9 +57,10 @@ type Queue struct {
 	waiting atomic.Int32 // turns that wait for a slot
 	quick   atomic.Int32 // turns that have a slot of the first lane
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards what follows
 	light *lane
 	heavy *lane
+	armed bool // a timer looks again for turns that wait for the takers of their rows
 }
 
 // New makes a queue.
@@ -124,12 +125,34 @@ func (q *Queue) hand(l *lane, now time.Time) {
 func (q *Queue) rob(l *lane, now time.Time) bool {
 	for t := range l.holding {
 		own := len(l.accounts[t.tenant].waiting) > 0
-		if (own || (l.free <= 0 && l.waits())) && t.state.CompareAndSwap(paused, robbed) {
+		if (!own && (l.free > 0 || !l.waits())) || t.state.Load() != paused {
+			continue
+		}
+		if now.UnixNano()-t.paused.Load() < int64(patience) {
+			q.arm()
+		} else if t.state.CompareAndSwap(paused, robbed) {
+			t.used += patience
 			q.giveBack(l, t, now)
 			return true
 		}
 	}
 	return false
+}
+
+// arm has somebody look again when patience is over; q.mu is held.
+func (q *Queue) arm() {
+	if q.armed {
+		return
+	}
+	q.armed = true
+	time.AfterFunc(patience, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.armed = false
+		now := time.Now()
+		q.hand(q.light, now)
+		q.hand(q.heavy, now)
+	})
 }
 
 // giveBack ends a turn's use of a slot; q.mu is held.

@@ -22,6 +22,11 @@ const (
 	breathEvery = time.Millisecond
 )
 
+// patience is how long a statement may hand out one row before its slot can be
+// taken away: making an answer of it is work like any other, waiting for a client
+// is not.
+const patience = 2 * time.Millisecond
+
 // Turn is one statement's use of a slot. It is for the goroutine that runs the
 // statement.
 type Turn struct {
@@ -29,6 +34,7 @@ type Turn struct {
 	tenant  string
 	granted chan struct{}
 	state   atomic.Int32
+	paused  atomic.Int64 // since when, in nanoseconds
 
 	lane     *lane         // whose slot it has; nil for none
 	estimate time.Duration // what was taken off the account for it
@@ -127,13 +133,7 @@ func (t *Turn) Tick(ctx context.Context) bool {
 // grow makes a statement heavy.
 func (t *Turn) grow(ctx context.Context, now time.Time) bool {
 	t.used += now.Sub(t.since)
-	q := t.queue
-	if t.movable {
-		q.mu.Lock()
-		t.moved = q.heavy.free <= 0
-		q.mu.Unlock()
-	}
-	return !t.moved && t.wait(ctx, q.heavy) == nil
+	return t.wait(ctx, t.queue.heavy) == nil
 }
 
 // again hands a heavy slot on and waits for the next.
@@ -149,12 +149,15 @@ func (t *Turn) again(ctx context.Context, now time.Time) bool {
 	return t.wait(ctx, q.heavy) == nil
 }
 
-// Pause says that the statement does nothing until Resume: it hands out a row.
+// Pause says that the statement hands out a row until Resume. If that takes long,
+// it costs nothing and the slot can be taken away.
 func (t *Turn) Pause() {
 	if t.lane == nil {
 		return
 	}
-	t.used += time.Since(t.since)
+	now := time.Now()
+	t.used += now.Sub(t.since)
+	t.paused.Store(now.UnixNano())
 	t.state.Store(paused)
 	if t.queue.waiting.Load() == 0 {
 		return
@@ -162,7 +165,7 @@ func (t *Turn) Pause() {
 	// Whoever waits may have looked just before.
 	t.queue.mu.Lock()
 	defer t.queue.mu.Unlock()
-	t.queue.hand(t.lane, time.Now())
+	t.queue.arm()
 }
 
 // Resume goes on after Pause. If the slot was taken away it waits for another.
@@ -171,12 +174,15 @@ func (t *Turn) Resume(ctx context.Context) error {
 		return nil
 	}
 	if t.state.CompareAndSwap(paused, running) {
-		t.since = time.Now()
+		now := time.Now()
+		t.since = now.Add(-min(patience, time.Duration(now.UnixNano()-t.paused.Load())))
 		return nil
 	}
 	l := t.lane
+	t.queue.mu.Lock() // whoever took it may be about to settle
 	t.total += t.used
 	t.lane = nil
+	t.queue.mu.Unlock()
 	return t.wait(ctx, l)
 }
 
@@ -191,6 +197,8 @@ func (t *Turn) Leave() {
 			return
 		}
 		t.used += time.Since(t.since)
+	} else {
+		t.used += min(patience, time.Duration(time.Now().UnixNano()-t.paused.Load()))
 	}
 	t.queue.mu.Lock()
 	defer t.queue.mu.Unlock()

@@ -21,6 +21,10 @@ type Session struct {
 	answers chan message
 	open    bool // a transaction
 	closed  bool
+
+	// Around, if not nil, runs what hands rows to a sink, for the caller to bound
+	// how much of that is done at once.
+	Around func(ctx context.Context, hand func() error) error
 }
 
 // Open opens and guards a connection.
@@ -142,8 +146,13 @@ func (s *Session) call(ctx context.Context, m caller, most time.Duration, sink g
 			}
 			timer.Reset(most + grace)
 			r, _ := a.(*rows)
-			if refused == nil {
-				refused = pass(r, sink)
+			hand := func() error { return pass(r, sink) }
+			switch {
+			case refused != nil:
+			case s.Around != nil:
+				refused = s.Around(ctx, hand)
+			default:
+				refused = hand()
 			}
 			if err := p.send(&taken{c, refused == nil}); err != nil {
 				return &done{}, errors.Join(refused, err)
