@@ -102,7 +102,7 @@ func newRoot(std Stdio) *cli.App {
 			newServeCommand(std), newUnsealCommand(std), newSealCommand(std),
 			newTenantCommand(std), newMemberCommand(std), newBreakGlassCommand(std),
 			newSecretCommand(std), newWorkloadCommand(std), newTokenCommand(std),
-			newSQLCommand(std), newQueryCommand(std), newDashboardCommand(std), newMigrateCommand(std), newAuditCommand(std), newAlertCommand(std),
+			newSQLCommand(std), newQueryCommand(std), newDashboardCommand(std), newMigrateCommand(std), newImportCommand(std), newExportCommand(std), newAuditCommand(std), newAlertCommand(std),
 			newSetupLinkCommand(std), newAdminCommand(std), newInviteCommand(std), newPersonCommand(std),
 			newLoginCommand(std), newLogoutCommand(std), newSessionCommand(std), newAccountCommand(std),
 			newRoleCommand(std), newActionCommand(std),
