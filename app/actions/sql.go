@@ -38,8 +38,12 @@ type SQLOut struct {
 	Affected     int64        `json:"affected"`
 	LastInsertID int64        `json:"last_insert_id"`
 
-	encoded []byte // the rows as JSON without the outer brackets, if they were asked for so
+	encoded [][]byte // the rows as JSON without the outer brackets, in pieces, if they were asked for so
 }
+
+// pieceBytes is the size of a piece: growing one buffer to megabytes would leave
+// several times as much to collect.
+const pieceBytes = 128 << 10
 
 // AsJSON asks for a result that is made into JSON row by row while the statement
 // runs, in its own turn: a large one takes as long to write as to read, and
@@ -53,33 +57,64 @@ func (out SQLOut) AppendJSON(b []byte) ([]byte, error) {
 		return append(b, m...), err
 	}
 	columns, err := json.Marshal(out.Columns)
-	b = append(append(b, `{"columns":`...), columns...)
-	b = append(append(append(b, `,"rows":[`...), out.encoded...), `],"affected":`...)
+	size := len(b) + len(columns) + 128
+	for _, piece := range out.encoded {
+		size += len(piece)
+	}
+	b = append(append(append(make([]byte, 0, size), b...), `{"columns":`...), columns...)
+	b = append(b, `,"rows":[`...)
+	for _, piece := range out.encoded {
+		b = append(b, piece...)
+	}
+	b = append(b, `],"affected":`...)
 	b = strconv.AppendInt(b, out.Affected, 10)
 	b = strconv.AppendInt(append(b, `,"last_insert_id":`...), out.LastInsertID, 10)
 	return append(b, '}'), err
 }
 
 // encode collects rows as JSON.
-func (out *SQLOut) encode(row []sqlite.Value) error {
-	if out.encoded == nil {
-		out.encoded = make([]byte, 0, 1<<10)
-	} else {
-		out.encoded = append(out.encoded, ',')
+func (out *SQLOut) encode(row []sqlite.Value) (err error) {
+	last := len(out.encoded) - 1
+	first := last < 0
+	if first || len(out.encoded[last]) >= pieceBytes*3/4 {
+		out.encoded = append(out.encoded, make([]byte, 0, pieceBytes>>min(8, 8*len(out.encoded))))
+		last++
 	}
-	out.encoded = append(out.encoded, '[')
+	b := out.encoded[last]
+	if !first {
+		b = append(b, ',')
+	}
+	b = append(b, '[')
 	for i, v := range row {
-		b, err := SQLValue{v}.MarshalJSON()
-		if err != nil {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		if b, err = appendSQLValue(b, v); err != nil {
 			return err
 		}
-		if i > 0 {
-			out.encoded = append(out.encoded, ',')
-		}
-		out.encoded = append(out.encoded, b...)
 	}
-	out.encoded = append(out.encoded, ']')
+	out.encoded[last] = append(b, ']')
 	return nil
+}
+
+// appendSQLValue appends what SQLValue.MarshalJSON gives.
+func appendSQLValue(b []byte, v sqlite.Value) ([]byte, error) {
+	if s := v.Raw(); v.Type() == sqlite.TypeText && plainJSON(s) {
+		return append(append(append(b, '"'), s...), '"'), nil
+	}
+	m, err := SQLValue{v}.MarshalJSON()
+	return append(b, m...), err
+}
+
+// plainJSON says whether a text needs no escape.
+func plainJSON(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ', c >= 0x7f, c == '"', c == '\\', c == '<', c == '>', c == '&':
+			return false
+		}
+	}
+	return true
 }
 
 // SQL runs one statement in the tenant's database: as sql.query on a connection

@@ -63,6 +63,7 @@ type conn struct {
 	left    int64 // of a body with a length
 	chunks  chunks
 	lagging time.Duration // by how much the current body or answer lags behind
+	wrote   int           // bytes since it slept
 
 	vouched  atomic.Bool  // a good credential was seen
 	waiting  atomic.Int64 // since when a request is waited for, in Unix nanoseconds; 0 while one is answered
@@ -238,6 +239,14 @@ func (c *conn) lag(took time.Duration, n int) {
 	c.lagging = max(0, c.lagging+took-time.Duration(n)*time.Second/minRate)
 }
 
+// While an answer of megabytes is encrypted, a fast client never makes the goroutine
+// wait, and when all processors are busy Go looks for other requests only every 10
+// ms. So it sleeps for a moment now and then.
+const (
+	breath      = 50 * time.Microsecond
+	breathEvery = 256 << 10 // bytes
+)
+
 // Write sends a part of an answer, unless the reader is too slow for it.
 func (c *conn) Write(p []byte) (n int, err error) {
 	for n < len(p) && err == nil && !c.over {
@@ -250,6 +259,10 @@ func (c *conn) Write(p []byte) (n int, err error) {
 		wrote, err = c.Conn.Write(p[n : n+step])
 		n += wrote
 		c.lag(time.Since(began), wrote)
+		if c.wrote += wrote; c.wrote >= breathEvery {
+			c.wrote = 0
+			time.Sleep(breath)
+		}
 	}
 	if err != nil {
 		c.over = true
