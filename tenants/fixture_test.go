@@ -41,6 +41,7 @@ type kit struct {
 	isolated map[domain.TenantID]bool
 	notes    []string // of workers
 	noWorker bool
+	memory   int64 // of a worker; 0 for the default
 }
 
 // newKit makes everything anew; it is closed when the test ends. conns bounds
@@ -83,7 +84,7 @@ func openKit(tb testing.TB, dir string, conns int) *kit {
 func (k *kit) openPool(tb testing.TB, conns int, limits guard.Limits) {
 	tb.Helper()
 	var err error
-	worker := &worker.Options{}
+	worker := &worker.Options{Memory: k.memory}
 	if k.noWorker {
 		worker = nil
 	}
