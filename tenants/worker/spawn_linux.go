@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -46,11 +47,31 @@ func (p *Process) spawn(o Options) error {
 		p.leave = leave
 	}
 	p.confined = o.Describe()
+	if err := keepFiles(); err != nil {
+		p.leave()
+		return errors.Join(err, ours.Close())
+	}
 	if err := p.cmd.Start(); err != nil {
 		p.leave()
 		return errors.Join(err, ours.Close())
 	}
 	return nil
+}
+
+// keepFiles keeps this process's files from the processes that it starts. Go's own
+// are so marked; what whoever started it left open is not.
+func keepFiles() error {
+	const first, last = 3, math.MaxInt32
+	if err := unix.CloseRange(first, last, unix.CLOSE_RANGE_CLOEXEC); !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	fds, err := os.ReadDir("/proc/self/fd") // Linux before 5.11
+	for _, fd := range fds {
+		if n, err := strconv.Atoi(fd.Name()); err == nil && n >= first {
+			unix.CloseOnExec(n)
+		}
+	}
+	return err
 }
 
 // Describe says in words what the parent does to limit a worker.
