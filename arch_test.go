@@ -19,7 +19,7 @@ var layers = map[string]int{
 	"ui/assets": 0,
 	"app/store": 1, "app/authz": 1, "vault/seal": 1, "tenants/cryptvfs": 1, "tenants/sqlite": 1, "audit/wal": 1, "tenants/fair": 1,
 	"audit": 2, "vault/token": 2, "tenants/guard": 2, "app/alerts": 2, "app/once": 2, "app/queries": 2,
-	"tenants/migrate": 2, "app/inout": 2,
+	"tenants/migrate": 2, "tenants/plain": 3, "app/inout": 2,
 	"vault": 3, "tenants/worker": 3, "app/directory": 3, "app/cert": 3,
 	"app/authn": 4, "tenants": 4,
 	"app/actions": 5,

@@ -28,11 +28,21 @@ func newImportCommand(std Stdio) *cli.Command {
 		&cli.BoolFlag{Name: "header", Usage: "the first row of a CSV file names the columns, which is the default"},
 		&cli.StringFlag{Name: "delimiter", Usage: "`CHARACTER` between the cells of a CSV file, tab for a tabulator", Value: ","},
 		&cli.StringFlag{Name: "null", Usage: "`TEXT` of a cell without quotes that is NULL; if not given, an empty one"},
+		&cli.BoolFlag{Name: "plan", Usage: "for a database: say what would be done, and change nothing"},
 	)
 	return clientCommand(std, &cli.Command{
-		Name: "import", Usage: "put the rows of a CSV or JSON Lines file into a table, all or none", ArgsUsage: "FILE", Flags: flags,
+		Name: "import", Usage: "put the rows of a CSV or JSON Lines file into a table, or a whole plain SQLite file into an empty database", ArgsUsage: "FILE", Flags: flags,
+		Subcommands: []*cli.Command{newSplitCommand(std)},
 		Description: "FILE is - for stdin. What does not fit is named by file, line and column, and then nothing is changed.",
-	}, 1, 1, func(r *run) error { return r.importRows() })
+	}, 1, 1, func(r *run) error {
+		if name := strings.ToLower(r.Args().First()); strings.HasSuffix(name, ".db") || strings.HasSuffix(name, ".sqlite") || strings.HasSuffix(name, ".sqlite3") {
+			return r.importDB(r.Args().First())
+		}
+		if r.IsSet("plan") {
+			return domain.Fieldf("plan", "it is for databases: files that end in .db, .sqlite or .sqlite3")
+		}
+		return r.importRows()
+	})
 }
 
 // imported is what an import did.

@@ -107,7 +107,7 @@ func newRoot(std Stdio) *cli.App {
 			newLoginCommand(std), newLogoutCommand(std), newSessionCommand(std), newAccountCommand(std),
 			newRoleCommand(std), newActionCommand(std),
 			newDoctorCommand(std), newHealthCommand(std), newConfigCommand(std), newVersionCommand(std),
-			newWorkerCommand(std),
+			newWorkerCommand(std), newReadDBCommand(std),
 		},
 	}
 }

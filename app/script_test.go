@@ -40,6 +40,7 @@ import (
 //	mark, unchanged             remember the bytes of the data directory; compare with them
 //	field VAR FILE NAME         set a variable from a "name: value" line
 //	port VAR URL                set a variable to the port of a URL
+//	database FILE SQLFILE       make a plain SQLite file
 //	lacks PATH TEXT             no file at or under the path has the text
 //	tpm start|stop|restart|clear|swap
 //	                            a TPM of the script's own, at $TPM
@@ -102,7 +103,7 @@ func runScripts(t *testing.T, scripts []string, remote bool) {
 			"jsonget": jsongetCommand, "jsonis": jsonisCommand,
 			"write": writeCommand, "fill": fillCommand, "lines": linesCommand, "flip": flipCommand,
 			"mark": markCommand, "unchanged": unchangedCommand, "lacks": lacksCommand,
-			"tpm": tpmCommand,
+			"tpm": tpmCommand, "database": databaseCommand,
 		},
 	})
 }

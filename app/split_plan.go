@@ -1,0 +1,320 @@
+package app
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"coffer/app/domain"
+	"coffer/tenants/plain"
+	"coffer/tenants/sqlite"
+)
+
+// How a table's rows are spread over tenants.
+const (
+	splitBy     = "split"   // by the column
+	splitChain  = "follows" // by a foreign key to one that is split
+	splitCopy   = "copied"
+	splitEmpty  = "empty" // made everywhere
+	splitLeave  = "left out"
+	splitRefuse = "refused"
+)
+
+// splitTable is what happens to one table.
+type splitTable struct {
+	Name  string `json:"name"`
+	How   string `json:"how"`
+	Via   string `json:"via,omitempty"` // the table that it follows
+	Rows  int64  `json:"rows"`
+	Taken int64  `json:"taken"` // rows in all tenants together; of a copied table in each
+	where string
+}
+
+// splitTenant is one tenant that is filled.
+type splitTenant struct {
+	Tenant string           `json:"tenant"`
+	Name   string           `json:"name"`
+	Values []string         `json:"values"`
+	State  string           `json:"state"`
+	Rows   map[string]int64 `json:"rows"`
+	values []sqlite.Value
+}
+
+// splitPlan is all of it.
+type splitPlan struct {
+	By      string         `json:"by"`
+	Tables  []*splitTable  `json:"tables"`
+	Tenants []*splitTenant `json:"tenants"`
+	Left    []string       `json:"left"` // values that are left out
+	Refused []string       `json:"refused"`
+
+	file *plainFile
+	left []sqlite.Value
+}
+
+// mapping is a line of the file that says which value goes where.
+type mapping struct{ tenant, name string }
+
+const (
+	nullName = `\N` // of NULL in a map
+	leaveOut = "-"  // in place of a tenant
+	maxSplit = 10_000
+)
+
+// readMap reads lines of value, tenant and name; a head that says so is passed over.
+func readMap(path string) (map[string]mapping, error) {
+	out := map[string]mapping{}
+	if path == "" {
+		return out, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, domain.Fieldf("map", "%v", err)
+	}
+	defer func() { _ = f.Close() }()
+	in := csv.NewReader(f)
+	in.FieldsPerRecord = -1
+	for {
+		rec, err := in.Read()
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		line, _ := in.FieldPos(0)
+		if err != nil || len(rec) < 2 || len(rec) > 3 {
+			return nil, domain.Fieldf("map", "line %d is not value,tenant[,name]", line)
+		}
+		if line == 1 && rec[0] == "value" && rec[1] == "tenant" {
+			continue
+		}
+		if _, twice := out[rec[0]]; twice {
+			return nil, domain.Fieldf("map", "line %d has a value that stood there before", line)
+		}
+		m := mapping{tenant: rec[1]}
+		if len(rec) == 3 {
+			m.name = rec[2]
+		}
+		out[rec[0]] = m
+	}
+}
+
+// planSplit finds out what goes where. What stands in the way is in Refused.
+func planSplit(p *plainFile, by string, maps map[string]mapping, toCopy, leave []string) (*splitPlan, error) {
+	s := &splitPlan{By: by, Refused: p.refusals(), Left: []string{}, Tenants: []*splitTenant{}, file: p}
+	s.chooseTables(toCopy, leave)
+	if !slices.ContainsFunc(s.Tables, func(t *splitTable) bool { return t.How == splitBy }) {
+		return nil, domain.Fieldf("by", "no table has a column %.80q", by)
+	}
+	if err := s.spread(maps); err != nil {
+		return nil, err
+	}
+	return s, s.count()
+}
+
+func (s *splitPlan) chooseTables(toCopy, leave []string) {
+	tables := s.file.schema.Tables
+	for _, name := range append(slices.Clone(toCopy), leave...) {
+		if !slices.ContainsFunc(tables, func(t plain.Table) bool { return t.Name == name }) {
+			s.Refused = append(s.Refused, fmt.Sprintf("there is no table %.80q to copy or leave out", name))
+		}
+	}
+	for _, t := range tables {
+		if t.Derived {
+			continue
+		}
+		one := &splitTable{Name: t.Name, Rows: t.Rows}
+		column := slices.IndexFunc(t.All, func(c string) bool { return strings.EqualFold(c, s.By) })
+		switch {
+		case slices.Contains(leave, t.Name):
+			one.How = splitLeave
+		case slices.Contains(toCopy, t.Name):
+			one.How = splitCopy
+		case column >= 0:
+			one.How, one.where = splitBy, "%s"+quoteName(t.All[column])+" IS ?1"
+		case t.Rows == 0:
+			one.How = splitEmpty
+		default:
+			one.How = splitRefuse
+		}
+		s.Tables = append(s.Tables, one)
+	}
+	for again := true; again; {
+		again = false
+		for i, one := range s.Tables {
+			if one.How == splitRefuse && s.follow(one) {
+				s.Tables[i], again = one, true
+			}
+		}
+	}
+	for _, one := range s.Tables {
+		if one.How == splitRefuse {
+			s.Refused = append(s.Refused, fmt.Sprintf("the table %.80q has no column %.80q and no foreign key to one that has: name it with --copy or --leave-out", one.Name, s.By))
+		}
+	}
+}
+
+func (s *splitPlan) table(name string) (*splitTable, plain.Table) {
+	for _, t := range s.file.schema.Tables {
+		for _, one := range s.Tables {
+			if strings.EqualFold(t.Name, name) && one.Name == t.Name {
+				return one, t
+			}
+		}
+	}
+	return nil, plain.Table{}
+}
+
+// follow finds a foreign key of a table to one that is split already.
+func (s *splitPlan) follow(one *splitTable) bool {
+	_, t := s.table(one.Name)
+	for _, k := range t.Foreign {
+		parent, definition := s.table(k.Table)
+		if parent == nil || parent == one || (parent.How != splitBy && parent.How != splitChain) {
+			continue
+		}
+		to := k.To
+		if len(to) == 0 {
+			to = definition.Key
+		}
+		if len(to) != len(k.From) {
+			continue
+		}
+		from := make([]string, len(k.From))
+		for i, c := range k.From {
+			from[i] = "%s" + quoteName(c)
+		}
+		one.How, one.Via = splitChain, parent.Name
+		one.where = "(" + strings.Join(from, ", ") + ") IN (SELECT " + quoteNames(to) + " FROM " + quoteName(parent.Name) + " WHERE " + strings.ReplaceAll(parent.where, "%s", "") + ")"
+		return true
+	}
+	return false
+}
+
+// condition is a table's WHERE for one value.
+func (t *splitTable) condition() string { return strings.ReplaceAll(t.where, "%s", "") }
+
+// spread gives each value a tenant.
+func (s *splitPlan) spread(maps map[string]mapping) error {
+	var selects []string
+	for _, t := range s.Tables {
+		if t.How == splitBy {
+			selects = append(selects, "SELECT "+quoteName(s.By)+" AS v FROM "+quoteName(t.Name))
+		}
+	}
+	values, err := s.file.all("SELECT DISTINCT v FROM (" + strings.Join(selects, " UNION ") + ") ORDER BY v LIMIT 10001")
+	if err != nil {
+		return err
+	}
+	if len(values) > maxSplit {
+		return domain.Fieldf("by", "the column has more than %d values", maxSplit)
+	}
+	for _, row := range values {
+		s.place(row[0], maps)
+	}
+	for value := range maps {
+		s.Refused = append(s.Refused, fmt.Sprintf("the map names the value %.80q, which no table has", value))
+	}
+	return nil
+}
+
+func (s *splitPlan) place(v sqlite.Value, maps map[string]mapping) {
+	text := cell(v)
+	if v.IsNull() {
+		text = nullName
+	}
+	m, mapped := maps[text]
+	delete(maps, text)
+	switch {
+	case m.tenant == leaveOut:
+		s.Left, s.left = append(s.Left, text), append(s.left, v)
+		return
+	case v.IsNull() && !mapped:
+		s.Refused = append(s.Refused, fmt.Sprintf("rows have no %.80q (NULL): say in --map where %s goes, or %s to leave them out", s.By, nullName, leaveOut))
+		return
+	case m.tenant == "":
+		m.tenant = slug(text)
+	}
+	if _, err := domain.ParseTenantID(m.tenant); err != nil {
+		s.Refused = append(s.Refused, fmt.Sprintf("the value %.80q gives no tenant (%.40q: %v): say in --map where it goes", text, m.tenant, err))
+		return
+	}
+	if m.name == "" {
+		m.name = text
+	}
+	for _, t := range s.Tenants {
+		if t.Tenant == m.tenant {
+			if !mapped { // several values in one tenant only if somebody says so
+				s.Refused = append(s.Refused, fmt.Sprintf("the values %.80q and %.80q both give the tenant %s: say in --map where they go", t.Values[0], text, m.tenant))
+			}
+			t.Values, t.values = append(t.Values, text), append(t.values, v)
+			return
+		}
+	}
+	s.Tenants = append(s.Tenants, &splitTenant{Tenant: m.tenant, Name: m.name, Values: []string{text}, values: []sqlite.Value{v}, State: "planned", Rows: map[string]int64{}})
+}
+
+// slug makes a tenant's id of a value.
+func slug(s string) string {
+	var b strings.Builder
+	for _, c := range strings.ToLower(s) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+			b.WriteRune(c)
+		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
+			b.WriteByte('-')
+		}
+	}
+	id := strings.Trim(b.String(), "-")
+	if id != "" && id[0] >= '0' && id[0] <= '9' {
+		id = "tenant-" + id
+	}
+	return id
+}
+
+// count finds how many rows of each table each tenant gets, and whether every row
+// goes somewhere.
+func (s *splitPlan) count() error {
+	for _, t := range s.Tables {
+		switch t.How {
+		case splitCopy:
+			t.Taken = t.Rows
+			for _, to := range s.Tenants {
+				to.Rows[t.Name] = t.Rows
+			}
+		case splitBy, splitChain:
+			if err := s.countSplit(t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *splitPlan) countSplit(t *splitTable) error {
+	query := "SELECT count(*) FROM " + quoteName(t.Name) + " AS t WHERE " + t.condition()
+	for _, to := range s.Tenants {
+		for _, v := range to.values {
+			n, err := s.file.all(query, v)
+			if err != nil {
+				return err
+			}
+			to.Rows[t.Name] += n[0][0].Int64()
+			t.Taken += n[0][0].Int64()
+		}
+	}
+	left := int64(0)
+	for _, v := range s.left {
+		n, err := s.file.all(query, v)
+		if err != nil {
+			return err
+		}
+		left += n[0][0].Int64()
+	}
+	if t.Taken+left != t.Rows {
+		s.Refused = append(s.Refused, fmt.Sprintf("of the table %.80q %d rows of %d belong to no tenant", t.Name, t.Rows-t.Taken-left, t.Rows))
+	}
+	return nil
+}
