@@ -53,7 +53,9 @@ func orDefault[T int | time.Duration](v, d T) T {
 // Queue shares slots out. It is safe for concurrent use.
 type Queue struct {
 	opts    Options
+	procs   int
 	waiting atomic.Int32 // turns that wait for a slot
+	quick   atomic.Int32 // turns that have a slot of the first lane
 
 	mu    sync.Mutex // guards what follows
 	light *lane
@@ -65,7 +67,7 @@ type Queue struct {
 func New(o Options) *Queue {
 	o = o.withDefaults()
 	return &Queue{
-		opts: o,
+		opts: o, procs: runtime.GOMAXPROCS(0),
 		// One slot is always left to the other tenants.
 		light: newLane(o.Slots, max(1, o.Slots-1), o.Depth, o.Quantum),
 		heavy: newLane(o.Heavy, o.Heavy, o.Depth, o.Slice),
@@ -111,6 +113,9 @@ func (q *Queue) hand(l *lane, now time.Time) {
 		}
 		t.lane = l
 		q.waiting.Add(-1)
+		if l == q.light {
+			q.quick.Add(1)
+		}
 		t.granted <- struct{}{}
 	}
 }
@@ -153,7 +158,9 @@ func (q *Queue) arm() {
 // giveBack ends a turn's use of a slot; q.mu is held.
 func (q *Queue) giveBack(l *lane, t *Turn, now time.Time) {
 	l.giveBack(t, t.used, now)
-	if l == q.heavy {
-		q.light.charge(t.tenant, t.used, now) // it has cost the others as much, wherever it ran
+	if l == q.light {
+		q.quick.Add(-1)
+		return
 	}
+	q.light.charge(t.tenant, t.used, now) // it has cost the others as much, wherever it ran
 }

@@ -14,9 +14,9 @@ const (
 	robbed        // and has lost its slot meanwhile
 )
 
-// breath and breathEvery are how long and how often a heavy statement sleeps: when
-// all processors are busy, with statements, answers or the collector, Go looks for
-// what came in from the network only every 10 ms.
+// breath and breathEvery are how long and how often a heavy statement sleeps
+// while short ones have the other processors: when all are busy, Go looks for what
+// came in from the network only every 10 ms.
 const (
 	breath      = 50 * time.Microsecond
 	breathEvery = time.Millisecond
@@ -123,7 +123,7 @@ func (t *Turn) Tick(ctx context.Context) bool {
 		return false
 	case used >= q.opts.Slice && q.waiting.Load() > 0:
 		return t.again(ctx, now)
-	case now.After(t.breathe):
+	case now.After(t.breathe) && int(q.quick.Load()) >= q.procs-1:
 		time.Sleep(breath)
 		t.breathe = now.Add(breathEvery + breath)
 	}
