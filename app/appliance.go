@@ -80,7 +80,8 @@ func openAppliance(ctx context.Context, cfg Config, m actions.Machine, file *sea
 	}
 	a.service, err = actions.New(ctx, actions.Parts{
 		DB: a.db, Vault: a.vault, Log: a.journal, Files: a.files, Seal: a.holder, Clock: clock,
-		Door: actions.Door{UID: uint32(os.Geteuid()), Origin: cfg.origin(), Wall: cfg.wall},
+		Raise: a.alerts.Raise,
+		Door:  actions.Door{UID: uint32(os.Geteuid()), Origin: cfg.origin(), Wall: cfg.wall},
 	})
 	return a, err
 }

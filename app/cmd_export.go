@@ -21,15 +21,21 @@ import (
 func newExportCommand(std Stdio) *cli.Command {
 	flags := tenantFlags(
 		&cli.StringFlag{Name: "table", Usage: "`TABLE` to export"},
+		&cli.StringFlag{Name: "db", Usage: "plain SQLite `FILE` to write the whole database to; for owners, and it raises an alert"},
 		&cli.StringFlag{Name: "sql", Usage: "`QUERY` whose result to export"},
 		&cli.StringFlag{Name: "format", Usage: "csv or jsonl; if not given, from the file's name"},
 		&cli.StringFlag{Name: "out", Usage: "`FILE` to write, - for stdout", Value: "-"},
 		&cli.BoolFlag{Name: "force", Usage: "replace a file that is there"},
 	)
 	return clientCommand(std, &cli.Command{
-		Name: "export", Usage: "write a table or the result of a query as CSV or JSON Lines, as of one moment", Flags: flags,
+		Name: "export", Usage: "write a table or the result of a query as CSV or JSON Lines, or the whole database as a plain SQLite file, as of one moment", Flags: flags,
 		Description: "The file is for its owner alone (0600). Bytes are written in base64, whole numbers in full.",
-	}, 0, 0, func(r *run) error { return r.exportRows() })
+	}, 0, 0, func(r *run) error {
+		if r.IsSet("db") {
+			return r.exportDB(r.String("db"))
+		}
+		return r.exportRows()
+	})
 }
 
 // exported is what an export did.

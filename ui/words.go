@@ -57,6 +57,7 @@ var verbs = map[domain.Action]string{
 	authz.DashboardSave:    "stored the dashboard",
 	authz.DashboardList:    "looked at the dashboards",
 	authz.DashboardRemove:  "removed the dashboard",
+	authz.SQLExport:        "exported the whole database",
 	authz.SQLRollback:      "rolled back a transaction that its client left open",
 	authz.AuditRead:        "read this log",
 	authz.AuditVerify:      "verified this log|from its first record",

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"coffer/app/alerts"
 	"coffer/app/authn"
 	"coffer/app/authz"
 	"coffer/app/domain"
@@ -36,6 +37,8 @@ type Parts struct {
 	Door  Door
 
 	Streams StreamLimits
+
+	Raise func(kind alerts.Kind, tenant domain.TenantID, text string) // an alert; nil for nowhere
 }
 
 // Service performs operations on an unsealed appliance.
@@ -50,6 +53,7 @@ type Service struct {
 
 	overviews overviews
 	streams   streams
+	raise     func(kind alerts.Kind, tenant domain.TenantID, text string)
 
 	creating sync.Mutex // one tenant is created at a time
 	rekeying sync.Mutex // one change of the key table or the root key at a time
@@ -69,7 +73,7 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	s := &Service{
 		db: p.DB, vault: p.Vault, log: p.Log, files: p.Files, seal: p.Seal, clock: p.Clock,
 		door: newDoor(p.Door, p.Clock), claims: map[string]struct{}{},
-		streams: newStreams(p.Streams),
+		streams: newStreams(p.Streams), raise: p.Raise,
 	}
 	if err := s.registerTenants(ctx); err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ const (
 	Clock       Kind = "clock.jump"   // the wall clock jumped
 	Certificate Kind = "certificate"  // the certificate cannot be made, renewed or read
 	Sweep       Kind = "sweep.failed" // what expired could not be removed
+	Export      Kind = "sql.export"   // somebody exports a whole database
 )
 
 // Alert is one thing that somebody should look at.

@@ -126,6 +126,7 @@ func (a *API) routes() []route {
 		on(a, remove, tenant+"/tokens/:accessor", actions.TokenRevoke),
 
 		on(a, post, tenant+"/sql", actions.SQL),
+		on(a, post, tenant+"/export", actions.SQLExport),
 
 		on(a, get, tenant+"/queries", actions.QueryList),
 		on(a, get, tenant+"/queries/:name", actions.QueryShow),

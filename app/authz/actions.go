@@ -112,6 +112,7 @@ const (
 	SQLWrite domain.Action = "sql.write"
 
 	SQLRollback domain.Action = "sql.rollback"
+	SQLExport   domain.Action = "sql.export"
 
 	QuerySave   domain.Action = "query.save"
 	QueryList   domain.Action = "query.list"
@@ -229,6 +230,7 @@ var table = []Info{
 	{Action: SQLQuery, Scope: Tenant, Roles: readers, Cap: capSQLRead, Meaning: "run a statement that only reads"},
 	{Action: SQLWrite, Scope: Tenant, Changes: true, Roles: managers, Cap: capSQLWrite, Meaning: "run a statement that changes data or schema"},
 
+	{Action: SQLExport, StepUp: true, Scope: Tenant, Roles: owner, Meaning: "export the whole database into a plain file; raises an alert"},
 	{Action: SQLRollback, Scope: Tenant, Meaning: "roll back a transaction that its client left open; by Coffer itself"},
 
 	{Action: QuerySave, Scope: Tenant, Changes: true, Roles: managers, Own: analysts, Meaning: "store a query that only reads, or change it", Resource: "query"},

@@ -44,7 +44,7 @@ func TestRoles(t *testing.T) {
 		authz.WorkloadSecretID: "owner admin analyst viewer", authz.WorkloadRemove: "owner admin analyst viewer",
 		authz.TokenIssue: "owner admin analyst viewer client-auditor", authz.TokenList: "owner admin analyst viewer client-auditor",
 		authz.TokenRevoke: "owner admin analyst viewer client-auditor",
-		authz.SQLQuery:    "owner admin analyst", authz.SQLWrite: "owner admin", authz.SQLRollback: "",
+		authz.SQLQuery:    "owner admin analyst", authz.SQLWrite: "owner admin", authz.SQLRollback: "", authz.SQLExport: "owner",
 		authz.QuerySave: "owner admin analyst", authz.QueryRemove: "owner admin analyst", authz.QueryList: "owner admin analyst viewer", authz.QueryRun: "owner admin analyst viewer",
 		authz.DashboardSave: "owner admin analyst", authz.DashboardRemove: "owner admin analyst", authz.DashboardList: "owner admin analyst viewer",
 		authz.AuditRead: "owner admin client-auditor auditor operator", authz.AuditVerify: "owner admin client-auditor auditor",
