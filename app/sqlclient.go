@@ -149,9 +149,10 @@ func (s *sqlStream) one(ctx context.Context, sql string, args ...sqlite.Value) (
 	return results[0], errs[0]
 }
 
-// close ends the stream; a transaction that is open is rolled back.
+// close ends the stream; a transaction that is open is rolled back. A stream
+// without one is left to end by itself: there is nothing to say about it.
 func (s *sqlStream) close(ctx context.Context) error {
-	if s.baton == "" {
+	if s.baton == "" || !s.open {
 		return nil
 	}
 	_, err := s.send(ctx, []wireRequest{{Type: "close"}})
