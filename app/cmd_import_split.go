@@ -13,6 +13,7 @@ import (
 
 	"coffer/app/actions"
 	"coffer/app/domain"
+	"coffer/tenants/plain"
 	"coffer/tenants/sqlite"
 )
 
@@ -22,6 +23,7 @@ func newSplitCommand(std Stdio) *cli.Command {
 		&cli.StringFlag{Name: "map", Usage: "CSV `FILE` of value,tenant,name for values that should not become the tenant's id by themselves"},
 		&cli.StringFlag{Name: "copy", Usage: "`TABLES` that every tenant gets whole, as countries,plans"},
 		&cli.StringFlag{Name: "leave-out", Usage: "`TABLES` whose rows no tenant gets"},
+		&cli.StringFlag{Name: "via", Usage: "`TABLE=COLUMN`: the foreign key that says whose a row is, where a table has several, as items=order_id,notes=user_id"},
 		&cli.BoolFlag{Name: "plan", Usage: "say what would be done, and change nothing"},
 	)
 	return clientCommand(std, &cli.Command{
@@ -43,7 +45,11 @@ func (r *run) split() error {
 		return err
 	}
 	defer p.close()
-	plan, err := planSplit(p, r.String("by"), maps, listOf(r.String("copy")), listOf(r.String("leave-out")))
+	via, err := viaOf(r.String("via"), p.schema)
+	if err != nil {
+		return err
+	}
+	plan, err := planSplit(p, r.String("by"), maps, listOf(r.String("copy")), listOf(r.String("leave-out")), via)
 	if err != nil {
 		return err
 	}
@@ -63,6 +69,22 @@ func (r *run) split() error {
 	}
 	meter.end()
 	return r.show(plan, plan.print)
+}
+
+// viaOf reads which foreign key each table follows.
+func viaOf(s string, schema plain.Schema) (map[string]string, error) {
+	out := map[string]string{}
+	for _, one := range listOf(s) {
+		table, column, ok := strings.Cut(one, "=")
+		known := slices.ContainsFunc(schema.Tables, func(t plain.Table) bool {
+			return t.Name == table && slices.ContainsFunc(t.Foreign, func(k plain.ForeignKey) bool { return slices.Contains(k.From, column) })
+		})
+		if !ok || !known {
+			return nil, domain.Fieldf("via", "%.80q is not a table with a foreign key on that column", one).WithHint("write it like items=order_id")
+		}
+		out[table] = column
+	}
+	return out, nil
 }
 
 func listOf(s string) (out []string) {
@@ -85,6 +107,12 @@ func (r *run) fillTenant(ctx context.Context, plan *splitPlan, t *splitTenant, m
 	case err != nil && kind != domain.Denied && kind != domain.NotFound:
 		return err
 	case err != nil:
+		if kept, err := r.keptSet(); err != nil {
+			return err
+		} else if n := len(kept.Migrations); n > 0 {
+			return domain.Errorf(domain.Conflict, "it was not made: a new tenant begins with %d migrations, and only an empty one can be filled", n).
+				WithHint("split into a Coffer that has no migrations yet, and hand them over afterwards")
+		}
 		in := actions.TenantCreateIn{ID: t.Tenant, Name: t.Name}
 		var out actions.TenantCreated
 		if err := r.client.call(ctx, http.MethodPost, "/api/v1/tenants", nil, in, &out); err != nil {
@@ -128,7 +156,7 @@ func (s *splitPlan) partsOf(t *splitTenant) map[string]part {
 		}
 		var wheres []string
 		for i := range t.values {
-			wheres = append(wheres, strings.ReplaceAll(one.condition(), "?1", fmt.Sprintf("?%d", i+1)))
+			wheres = append(wheres, s.condition(one, "t", i+1))
 		}
 		parts[one.Name] = part{strings.Join(wheres, " OR "), t.values}
 	}

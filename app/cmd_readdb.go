@@ -35,6 +35,8 @@ func newReadDBCommand(std Stdio) *cli.Command {
 type readQuery struct {
 	SQL  string      `json:"sql"`
 	Args []wireValue `json:"args"`
+	// Quiet looks at the rows and sends none.
+	Quiet bool `json:"quiet,omitempty"`
 }
 
 type readAnswer struct {
@@ -75,6 +77,9 @@ func readDB(ctx context.Context, std Stdio, path string) error {
 		wire := []wireValue{}
 		end := readAnswer{End: true}
 		if err := f.Each(ctx, q.SQL, args, func(row []sqlite.Value) error {
+			if q.Quiet {
+				return nil
+			}
 			wire = wire[:0]
 			for _, v := range row {
 				wire = append(wire, toWire(v))

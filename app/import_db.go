@@ -81,6 +81,11 @@ func (r *run) importDB(path string) error {
 	}
 	defer p.close()
 	plan := p.plan()
+	found, err := p.examine(nil)
+	if err != nil {
+		return err
+	}
+	plan.Refused = append(plan.Refused, found...)
 	if r.Bool("plan") {
 		return r.show(plan, plan.print)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -113,6 +114,26 @@ func (p *plainFile) query(sql string, args ...sqlite.Value) (next func() (inout.
 		}
 		return row, nil
 	}, nil
+}
+
+// examine looks at every value before anything is changed, and says which tables
+// have some that cannot be taken.
+func (p *plainFile) examine(leave map[string]bool) (refused []string, err error) {
+	for _, t := range p.schema.Tables {
+		if t.Derived || leave[t.Name] || len(t.Columns) == 0 {
+			continue
+		}
+		q := readQuery{SQL: "SELECT " + quoteNames(t.Columns) + " FROM " + quoteName(t.Name), Args: []wireValue{}, Quiet: true}
+		if err := json.NewEncoder(p.in).Encode(q); err != nil {
+			return nil, p.gone()
+		}
+		if a, err := p.answer(); err != nil && a.Error == "" {
+			return nil, err
+		} else if a.Error != "" {
+			refused = append(refused, fmt.Sprintf("table %.80q: %.300s", t.Name, a.Error))
+		}
+	}
+	return refused, nil
 }
 
 // all gives the rows of a query that has few.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	keysof "maps"
 	"os"
 	"slices"
 	"strings"
@@ -31,7 +32,9 @@ type splitTable struct {
 	Via   string `json:"via,omitempty"` // the table that it follows
 	Rows  int64  `json:"rows"`
 	Taken int64  `json:"taken"` // rows in all tenants together; of a copied table in each
-	where string
+
+	column string           // that says whose a row is, of a table that is split
+	key    plain.ForeignKey // of a table that follows
 }
 
 // splitTenant is one tenant that is filled.
@@ -54,6 +57,7 @@ type splitPlan struct {
 
 	file *plainFile
 	left []sqlite.Value
+	via  map[string]string // table → column of the foreign key to follow
 }
 
 // mapping is a line of the file that says which value goes where.
@@ -102,8 +106,8 @@ func readMap(path string) (map[string]mapping, error) {
 }
 
 // planSplit finds out what goes where. What stands in the way is in Refused.
-func planSplit(p *plainFile, by string, maps map[string]mapping, toCopy, leave []string) (*splitPlan, error) {
-	s := &splitPlan{By: by, Refused: p.refusals(), Left: []string{}, Tenants: []*splitTenant{}, file: p}
+func planSplit(p *plainFile, by string, maps map[string]mapping, toCopy, leave []string, via map[string]string) (*splitPlan, error) {
+	s := &splitPlan{By: by, Refused: p.refusals(), Left: []string{}, Tenants: []*splitTenant{}, file: p, via: via}
 	s.chooseTables(toCopy, leave)
 	if !slices.ContainsFunc(s.Tables, func(t *splitTable) bool { return t.How == splitBy }) {
 		return nil, domain.Fieldf("by", "no table has a column %.80q", by)
@@ -111,7 +115,15 @@ func planSplit(p *plainFile, by string, maps map[string]mapping, toCopy, leave [
 	if err := s.spread(maps); err != nil {
 		return nil, err
 	}
-	return s, s.count()
+	if err := s.count(); err != nil {
+		return nil, err
+	}
+	if err := s.cross(); err != nil {
+		return nil, err
+	}
+	found, err := p.examine(s.leave())
+	s.Refused = append(s.Refused, found...)
+	return s, err
 }
 
 func (s *splitPlan) chooseTables(toCopy, leave []string) {
@@ -133,7 +145,7 @@ func (s *splitPlan) chooseTables(toCopy, leave []string) {
 		case slices.Contains(toCopy, t.Name):
 			one.How = splitCopy
 		case column >= 0:
-			one.How, one.where = splitBy, "%s"+quoteName(t.All[column])+" IS ?1"
+			one.How, one.column = splitBy, t.All[column]
 		case t.Rows == 0:
 			one.How = splitEmpty
 		default:
@@ -150,7 +162,7 @@ func (s *splitPlan) chooseTables(toCopy, leave []string) {
 		}
 	}
 	for _, one := range s.Tables {
-		if one.How == splitRefuse {
+		if one.How == splitRefuse && !s.severalWays(one) {
 			s.Refused = append(s.Refused, fmt.Sprintf("the table %.80q has no column %.80q and no foreign key to one that has: name it with --copy or --leave-out", one.Name, s.By))
 		}
 	}
@@ -167,41 +179,12 @@ func (s *splitPlan) table(name string) (*splitTable, plain.Table) {
 	return nil, plain.Table{}
 }
 
-// follow finds a foreign key of a table to one that is split already.
-func (s *splitPlan) follow(one *splitTable) bool {
-	_, t := s.table(one.Name)
-	for _, k := range t.Foreign {
-		parent, definition := s.table(k.Table)
-		if parent == nil || parent == one || (parent.How != splitBy && parent.How != splitChain) {
-			continue
-		}
-		to := k.To
-		if len(to) == 0 {
-			to = definition.Key
-		}
-		if len(to) != len(k.From) {
-			continue
-		}
-		from := make([]string, len(k.From))
-		for i, c := range k.From {
-			from[i] = "%s" + quoteName(c)
-		}
-		one.How, one.Via = splitChain, parent.Name
-		one.where = "(" + strings.Join(from, ", ") + ") IN (SELECT " + quoteNames(to) + " FROM " + quoteName(parent.Name) + " WHERE " + strings.ReplaceAll(parent.where, "%s", "") + ")"
-		return true
-	}
-	return false
-}
-
-// condition is a table's WHERE for one value.
-func (t *splitTable) condition() string { return strings.ReplaceAll(t.where, "%s", "") }
-
 // spread gives each value a tenant.
 func (s *splitPlan) spread(maps map[string]mapping) error {
 	var selects []string
 	for _, t := range s.Tables {
 		if t.How == splitBy {
-			selects = append(selects, "SELECT "+quoteName(s.By)+" AS v FROM "+quoteName(t.Name))
+			selects = append(selects, "SELECT "+quoteName(t.column)+" COLLATE BINARY AS v FROM "+quoteName(t.Name))
 		}
 	}
 	values, err := s.file.all("SELECT DISTINCT v FROM (" + strings.Join(selects, " UNION ") + ") ORDER BY v LIMIT 10001")
@@ -211,35 +194,39 @@ func (s *splitPlan) spread(maps map[string]mapping) error {
 	if len(values) > maxSplit {
 		return domain.Fieldf("by", "the column has more than %d values", maxSplit)
 	}
+	used := map[string]bool{} // the number 5 and the text '5' have one line
 	for _, row := range values {
-		s.place(row[0], maps)
+		used[s.place(row[0], maps)] = true
 	}
-	for value := range maps {
+	for _, value := range slices.Sorted(keysof.Keys(maps)) {
+		if used[value] {
+			continue
+		}
 		s.Refused = append(s.Refused, fmt.Sprintf("the map names the value %.80q, which no table has", value))
 	}
 	return nil
 }
 
-func (s *splitPlan) place(v sqlite.Value, maps map[string]mapping) {
-	text := cell(v)
+// place gives a value its tenant, and returns how a map names it.
+func (s *splitPlan) place(v sqlite.Value, maps map[string]mapping) (text string) {
+	text = cell(v)
 	if v.IsNull() {
 		text = nullName
 	}
 	m, mapped := maps[text]
-	delete(maps, text)
 	switch {
 	case m.tenant == leaveOut:
 		s.Left, s.left = append(s.Left, text), append(s.left, v)
-		return
+		return text
 	case v.IsNull() && !mapped:
 		s.Refused = append(s.Refused, fmt.Sprintf("rows have no %.80q (NULL): say in --map where %s goes, or %s to leave them out", s.By, nullName, leaveOut))
-		return
+		return text
 	case m.tenant == "":
 		m.tenant = slug(text)
 	}
 	if _, err := domain.ParseTenantID(m.tenant); err != nil {
 		s.Refused = append(s.Refused, fmt.Sprintf("the value %.80q gives no tenant (%.40q: %v): say in --map where it goes", text, m.tenant, err))
-		return
+		return text
 	}
 	if m.name == "" {
 		m.name = text
@@ -250,10 +237,11 @@ func (s *splitPlan) place(v sqlite.Value, maps map[string]mapping) {
 				s.Refused = append(s.Refused, fmt.Sprintf("the values %.80q and %.80q both give the tenant %s: say in --map where they go", t.Values[0], text, m.tenant))
 			}
 			t.Values, t.values = append(t.Values, text), append(t.values, v)
-			return
+			return text
 		}
 	}
 	s.Tenants = append(s.Tenants, &splitTenant{Tenant: m.tenant, Name: m.name, Values: []string{text}, values: []sqlite.Value{v}, State: "planned", Rows: map[string]int64{}})
+	return text
 }
 
 // slug makes a tenant's id of a value.
@@ -289,32 +277,6 @@ func (s *splitPlan) count() error {
 				return err
 			}
 		}
-	}
-	return nil
-}
-
-func (s *splitPlan) countSplit(t *splitTable) error {
-	query := "SELECT count(*) FROM " + quoteName(t.Name) + " AS t WHERE " + t.condition()
-	for _, to := range s.Tenants {
-		for _, v := range to.values {
-			n, err := s.file.all(query, v)
-			if err != nil {
-				return err
-			}
-			to.Rows[t.Name] += n[0][0].Int64()
-			t.Taken += n[0][0].Int64()
-		}
-	}
-	left := int64(0)
-	for _, v := range s.left {
-		n, err := s.file.all(query, v)
-		if err != nil {
-			return err
-		}
-		left += n[0][0].Int64()
-	}
-	if t.Taken+left != t.Rows {
-		s.Refused = append(s.Refused, fmt.Sprintf("of the table %.80q %d rows of %d belong to no tenant", t.Name, t.Rows-t.Taken-left, t.Rows))
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net/url"
 	"os"
 	"unicode/utf8"
@@ -125,6 +126,11 @@ func portable(n int, row []sqlite.Value) error {
 		size += v.Size()
 		if v.Type() == sqlite.TypeText && !utf8.ValidString(v.Raw()) {
 			return domain.Errorf(domain.Invalid, "row %d holds text that is not UTF-8, in column %d of those that are read", n, i+1)
+		}
+	}
+	for i, v := range row {
+		if v.Type() == sqlite.TypeFloat && math.IsInf(v.Float64(), 0) {
+			return domain.Errorf(domain.Invalid, "row %d holds an infinite number, in column %d of those that are read", n, i+1)
 		}
 	}
 	if size > MaxRow {

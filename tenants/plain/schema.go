@@ -180,7 +180,7 @@ func (f *File) table(ctx context.Context, s *Schema, o Object) (t Table, err err
 }
 
 func (f *File) foreign(ctx context.Context, t *Table) error {
-	rows, err := f.all(ctx, `SELECT id, "table", "from", "to" FROM pragma_foreign_key_list(?) ORDER BY id, seq`, sqlite.Text(t.Name))
+	rows, err := f.all(ctx, `SELECT id, "table", "from", "to" FROM pragma_foreign_key_list(?) ORDER BY id DESC, seq`, sqlite.Text(t.Name)) // SQLite numbers them backwards
 	last := int64(-1)
 	for _, row := range rows {
 		if id := row[0].Int64(); id != last {
@@ -248,5 +248,29 @@ func (s *Schema) try(ctx context.Context) error {
 			run(o, "SELECT * FROM "+quote(o.Name)+" LIMIT 0")
 		}
 	}
+	if len(s.Refused) > 0 {
+		return nil // what rests on it would only fail for that
+	}
+	for _, t := range s.Tables {
+		for _, sql := range changes(t) {
+			if _, err := g.Describe(ctx, sql); err != nil {
+				s.Refused = append(s.Refused, fmt.Sprintf("table %.80q could not be written to, for what its triggers, checks or columns call: %v", t.Name, err))
+				break
+			}
+		}
+	}
 	return nil
+}
+
+// changes are statements that compile all that runs when a table changes.
+func changes(t Table) []string {
+	if virtual(t.SQL) {
+		return nil
+	}
+	name := quote(t.Name)
+	out := []string{"INSERT INTO " + name + " DEFAULT VALUES", "DELETE FROM " + name}
+	for _, c := range t.Columns {
+		out = append(out, "UPDATE "+name+" SET "+quote(c)+" = NULL")
+	}
+	return out
 }
