@@ -37,6 +37,8 @@ type readQuery struct {
 	Args []wireValue `json:"args"`
 	// Quiet looks at the rows and sends none.
 	Quiet bool `json:"quiet,omitempty"`
+	// Tally gives each different row once, and how many there are.
+	Tally bool `json:"tally,omitempty"`
 }
 
 type readAnswer struct {
@@ -76,7 +78,11 @@ func readDB(ctx context.Context, std Stdio, path string) error {
 		}
 		wire := []wireValue{}
 		end := readAnswer{End: true}
-		if err := f.Each(ctx, q.SQL, args, func(row []sqlite.Value) error {
+		read := f.Each
+		if q.Tally {
+			read = f.Tally
+		}
+		if err := read(ctx, q.SQL, args, func(row []sqlite.Value) error {
 			if q.Quiet {
 				return nil
 			}

@@ -88,7 +88,10 @@ func (p *plainFile) answer() (a readAnswer, err error) {
 // query asks for rows; next gives them, io.EOF behind the last. One query must be
 // read to its end before the next.
 func (p *plainFile) query(sql string, args ...sqlite.Value) (next func() (inout.Row, error), err error) {
-	q := readQuery{SQL: sql, Args: []wireValue{}}
+	return p.ask(readQuery{SQL: sql, Args: []wireValue{}}, args...)
+}
+
+func (p *plainFile) ask(q readQuery, args ...sqlite.Value) (next func() (inout.Row, error), err error) {
 	for _, a := range args {
 		q.Args = append(q.Args, toWire(a))
 	}
@@ -138,7 +141,15 @@ func (p *plainFile) examine(leave map[string]bool) (refused []string, err error)
 
 // all gives the rows of a query that has few.
 func (p *plainFile) all(sql string, args ...sqlite.Value) (out [][]sqlite.Value, err error) {
-	next, err := p.query(sql, args...)
+	return collect(p.query(sql, args...))
+}
+
+// tally gives the different rows of a query, each with its number behind it.
+func (p *plainFile) tally(sql string) ([][]sqlite.Value, error) {
+	return collect(p.ask(readQuery{SQL: sql, Args: []wireValue{}, Tally: true}))
+}
+
+func collect(next func() (inout.Row, error), err error) (out [][]sqlite.Value, _ error) {
 	for err == nil {
 		var row inout.Row
 		if row, err = next(); err == nil {

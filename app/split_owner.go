@@ -137,7 +137,7 @@ func (s *splitPlan) owners() map[string]*splitTenant {
 
 // countSplit counts a table's rows by whose they are, in one pass.
 func (s *splitPlan) countSplit(t *splitTable) error {
-	groups, err := s.file.all("SELECT o, r, count(*) FROM (SELECT " + s.owner(t, "t") + " AS o, " + s.reaches(t, "t") + " AS r FROM " + quoteName(t.Name) + " AS t) GROUP BY o COLLATE BINARY, typeof(o), r")
+	groups, err := s.file.tally("SELECT " + s.owner(t, "t") + ", " + s.reaches(t, "t") + " FROM " + quoteName(t.Name) + " AS t")
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (s *splitPlan) crossing(one, parent *splitTable, k plain.ForeignKey) error 
 	divided := func(t *splitTable) bool { return t.How == splitBy || t.How == splitChain }
 	wrong, what := int64(0), "of another tenant"
 	if divided(one) && divided(parent) {
-		pairs, err := s.file.all("SELECT a, b, count(*) FROM (SELECT " + s.owner(one, "t") + " AS a, " + s.owner(parent, "p") + " AS b" + from + ") GROUP BY a COLLATE BINARY, typeof(a), b COLLATE BINARY, typeof(b)")
+		pairs, err := s.file.tally("SELECT " + s.owner(one, "t") + ", " + s.owner(parent, "p") + from)
 		if err != nil {
 			return err
 		}

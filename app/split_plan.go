@@ -181,22 +181,29 @@ func (s *splitPlan) table(name string) (*splitTable, plain.Table) {
 
 // spread gives each value a tenant.
 func (s *splitPlan) spread(maps map[string]mapping) error {
-	var selects []string
+	var values []sqlite.Value
+	seen := map[string]bool{}
 	for _, t := range s.Tables {
-		if t.How == splitBy {
-			selects = append(selects, "SELECT "+quoteName(t.column)+" COLLATE BINARY AS v FROM "+quoteName(t.Name))
+		if t.How != splitBy {
+			continue
+		}
+		found, err := s.file.tally("SELECT " + quoteName(t.column) + " FROM " + quoteName(t.Name))
+		if err != nil {
+			return err
+		}
+		for _, row := range found {
+			if k := ownerKey(row[0]); !seen[k] {
+				seen[k], values = true, append(values, row[0])
+			}
 		}
 	}
-	values, err := s.file.all("SELECT DISTINCT v FROM (" + strings.Join(selects, " UNION ") + ") ORDER BY v LIMIT 10001")
-	if err != nil {
-		return err
-	}
+	slices.SortFunc(values, func(a, b sqlite.Value) int { return strings.Compare(ownerKey(a), ownerKey(b)) })
 	if len(values) > maxSplit {
 		return domain.Fieldf("by", "the column has more than %d values", maxSplit)
 	}
 	used := map[string]bool{} // the number 5 and the text '5' have one line
-	for _, row := range values {
-		used[s.place(row[0], maps)] = true
+	for _, v := range values {
+		used[s.place(v, maps)] = true
 	}
 	for _, value := range slices.Sorted(keysof.Keys(maps)) {
 		if used[value] {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/url"
 	"os"
+	"strconv"
 	"unicode/utf8"
 
 	"coffer/app/domain"
@@ -66,7 +67,7 @@ func wellFormed(path string) error {
 }
 
 func (f *File) check(ctx context.Context) error {
-	for _, sql := range []string{"PRAGMA cell_size_check = ON", "PRAGMA trusted_schema = OFF", "PRAGMA cache_size = -8192", "PRAGMA mmap_size = 0"} {
+	for _, sql := range []string{"PRAGMA cell_size_check = ON", "PRAGMA trusted_schema = OFF", "PRAGMA cache_size = -8192", "PRAGMA mmap_size = 0", "PRAGMA temp_store = MEMORY"} {
 		if err := f.conn.Exec(ctx, sql); err != nil {
 			return damaged(err)
 		}
@@ -117,6 +118,54 @@ func (f *File) Each(ctx context.Context, sql string, args []sqlite.Value, each f
 			return err
 		}
 	}
+}
+
+// maxDistinct bounds how many different rows Tally tells apart.
+const maxDistinct = 200_000
+
+// Tally counts the different rows of a query and gives each once, with its number
+// behind its values. It does not sort, as GROUP BY would: a process that may write
+// to no file sorts in memory alone.
+func (f *File) Tally(ctx context.Context, sql string, args []sqlite.Value, each func([]sqlite.Value) error) error {
+	type entry struct {
+		row []sqlite.Value
+		n   int64
+	}
+	seen := map[string]*entry{}
+	var order []*entry
+	var key []byte
+	if err := f.Each(ctx, sql, args, func(row []sqlite.Value) error {
+		key = key[:0]
+		for _, v := range row {
+			text := v.Raw()
+			switch v.Type() {
+			case sqlite.TypeInteger:
+				text = strconv.FormatInt(v.Int64(), 10)
+			case sqlite.TypeFloat:
+				text = strconv.FormatFloat(v.Float64(), 'g', -1, 64)
+			}
+			key = fmt.Appendf(key, "%d:%d:%s", v.Type(), len(text), text)
+		}
+		e := seen[string(key)]
+		if e == nil {
+			if len(order) == maxDistinct {
+				return domain.Errorf(domain.Limit, "there are more than %d different values", maxDistinct)
+			}
+			e = &entry{row: append([]sqlite.Value(nil), row...)}
+			seen[string(key)] = e
+			order = append(order, e)
+		}
+		e.n++
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, e := range order {
+		if err := each(append(e.row, sqlite.Int(e.n))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // portable refuses what has no form on the way to a tenant.
