@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -95,25 +96,23 @@ func TestStrangersLeaveATurn(t *testing.T) {
 }
 
 // TestSameWork: an unknown name costs one derivation, like a known one. The work
-// is counted by its time in a row of each, with much room for noise.
+// is told by the memory that it fills, which is most of what it costs.
 func TestSameWork(t *testing.T) {
 	p := authn.NewPasswords()
 	hash, err := p.Hash(t.Context(), secret("correct horse battery"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	time1 := func(kept domain.Secret) time.Duration {
-		best := time.Hour
-		for range 5 {
-			began := time.Now()
-			_, _ = p.Verify(t.Context(), kept, secret("wrong"), false)
-			best = min(best, time.Since(began))
-		}
-		return best
+	filled := func(kept domain.Secret) uint64 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _ = p.Verify(t.Context(), kept, secret("wrong"), false)
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
 	}
-	known, unknown := time1(hash), time1(domain.Secret{})
-	if unknown < known/2 || known < unknown/2 {
-		t.Errorf("known %v, unknown %v", known, unknown)
+	known, unknown := filled(hash), filled(domain.Secret{})
+	if most := max(known, unknown); most < 1<<20 || min(known, unknown) < most/10*9 {
+		t.Errorf("known %d bytes, unknown %d", known, unknown)
 	}
 }
 
