@@ -4,6 +4,7 @@ package interop
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,6 +12,7 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -221,6 +223,190 @@ func TestGoToken(t *testing.T) {
 	}
 	if len(seen) < 2 || len(seen) > 4 {
 		t.Errorf("%d tokens in three seconds, each of which lives for two", len(seen))
+	}
+}
+
+// TestGoTokenRevoked: what is asked after Coffer ended a token is asked again with
+// another, and a transaction is not.
+func TestGoTokenRevoked(t *testing.T) {
+	source := token.New(running.url, running.roleID, running.secretID)
+	source.Client = client(t)
+	db := sql.OpenDB(source.Connector(func(text string) (driver.Connector, error) {
+		return libsql.NewConnector(running.url+"/t/acme/db", libsql.WithAuthToken(text))
+	}))
+	defer db.Close()
+	at := table(t)
+	get := func() string {
+		t.Helper()
+		text, err := source.Token(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	prepared, err := db.PrepareContext(t.Context(), "INSERT INTO "+at+" VALUES (?, 'once')")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := range 3 {
+		if _, err := prepared.ExecContext(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		old := get()
+		revoke(t, old)
+		if _, err := db.ExecContext(t.Context(), "INSERT INTO "+at+" VALUES (?, 'once')", 10+id); err != nil {
+			t.Fatal(err)
+		}
+		if get() == old {
+			t.Error("the token that was revoked is still in use")
+		}
+	}
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.ExecContext(t.Context(), "DELETE FROM "+at); err != nil {
+		t.Fatal(err)
+	}
+	revoke(t, get())
+	if _, err := tx.ExecContext(t.Context(), "DELETE FROM "+at); err == nil || !strings.Contains(err.Error(), "not valid") {
+		t.Errorf("in a transaction: %v", err)
+	}
+	_ = tx.Rollback()
+	if n := count(t, db, at); n != 6 {
+		t.Errorf("%d rows are left of 6", n)
+	}
+}
+
+// TestGo asks what the client's own tests do not: what becomes of a transaction
+// whose token ends, and what its user may not do.
+func TestGo(t *testing.T) {
+	owner := open(t, "acme", issue(t, "owner", "15m"))
+	t.Run("values", func(t *testing.T) {
+		var i int64
+		var f float64
+		var s string
+		var b []byte
+		var n sql.NullString
+		row := owner.QueryRowContext(t.Context(), "SELECT :i, :f, :s, :b, :n",
+			sql.Named("i", int64(math.MaxInt64)), sql.Named("f", 1.5), sql.Named("s", "Grüße 😀"), sql.Named("b", []byte{0, 255, 1}), sql.Named("n", nil))
+		if err := row.Scan(&i, &f, &s, &b, &n); err != nil || i != math.MaxInt64 || f != 1.5 || s != "Grüße 😀" || !bytes.Equal(b, []byte{0, 255, 1}) || n.Valid {
+			t.Error(err, i, f, s, b, n)
+		}
+	})
+	for _, end := range []string{"revoked", "expired"} {
+		t.Run(end, func(t *testing.T) {
+			at, ttl := table(t), "15m"
+			if end == "expired" {
+				ttl = "1s"
+			}
+			text := issue(t, "admin", ttl)
+			db := open(t, "acme", text)
+			tx, err := db.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := tx.ExecContext(t.Context(), "INSERT INTO "+at+" VALUES (1, 'a')"); err != nil {
+				t.Fatal(err)
+			}
+			if end == "revoked" {
+				revoke(t, text)
+			} else {
+				time.Sleep(1200 * time.Millisecond) // that is what a second takes
+			}
+			if err := tx.Commit(); err == nil || !strings.Contains(err.Error(), "not valid") {
+				t.Errorf("commit: %v", err)
+			}
+			if err := ask(t, db); err == nil || !strings.Contains(err.Error(), "not valid") {
+				t.Errorf("the next request: %v", err)
+			}
+			if _, err := owner.ExecContext(t.Context(), "INSERT INTO "+at+" VALUES (2, 'b')"); err != nil { // waits for the rollback
+				t.Fatal(err)
+			}
+			if n := count(t, owner, at); n != 1 {
+				t.Errorf("%d rows instead of the one that was written afterwards", n)
+			}
+		})
+	}
+	t.Run("refused", func(t *testing.T) {
+		at := table(t)
+		reader := open(t, "acme", issue(t, "analyst", "15m"))
+		if _, err := reader.ExecContext(t.Context(), "DELETE FROM "+at); err == nil || !strings.Contains(err.Error(), "not allowed") {
+			t.Errorf("an analyst writes: %v", err)
+		}
+		if err := ask(t, open(t, "globex", issue(t, "owner", "15m"))); err == nil || !strings.Contains(err.Error(), "no such tenant") {
+			t.Errorf("in another's database: %v", err)
+		}
+		held, err := owner.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer held.Close()
+		if _, err := held.ExecContext(t.Context(), "BEGIN TRANSACTION READONLY"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := held.ExecContext(t.Context(), "DELETE FROM "+at); err == nil || !strings.Contains(err.Error(), "may only read") {
+			t.Errorf("within READONLY: %v", err)
+		}
+	})
+}
+
+// open is a pool of that client's connections to a tenant.
+func open(t *testing.T, tenant, text string) *sql.DB {
+	t.Helper()
+	c, err := libsql.NewConnector(running.url+"/t/"+tenant+"/db", libsql.WithAuthToken(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(c)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+var tables int
+
+// table makes a table of its own for a test.
+func table(t *testing.T) string {
+	t.Helper()
+	tables++
+	name := fmt.Sprintf("go_%d", tables)
+	if _, err := open(t, "acme", issue(t, "admin", "15m")).ExecContext(t.Context(), "CREATE TABLE "+name+"(id INTEGER PRIMARY KEY, v)"); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// ask is a request; the driver's Ping makes none.
+func ask(t *testing.T, db *sql.DB) error {
+	t.Helper()
+	var one int
+	return db.QueryRowContext(t.Context(), "SELECT 1").Scan(&one)
+}
+
+func count(t *testing.T, db *sql.DB, at string) (n int) {
+	t.Helper()
+	if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM "+at).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// revoke gives a token back before its end.
+func revoke(t *testing.T, text string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, running.url+"/api/v1/token/revoke", strings.NewReader(`{"token":"`+text+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+text)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := client(t).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		t.Fatal(resp.Status)
 	}
 }
 

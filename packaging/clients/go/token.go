@@ -9,8 +9,9 @@
 //	db.SetConnMaxLifetime(30 * time.Minute) // shorter than what is left of a token when it is renewed
 //
 // The driver holds one token for the life of a connection: each new connection
-// gets the one that holds then. roleID and secretID come from `coffer workload
-// create`.
+// gets the one that holds then. If Coffer ends a token earlier, database/sql makes
+// the request again on a connection with another; a transaction is lost then, and
+// its error says so. roleID and secretID come from `coffer workload create`.
 package token
 
 import (
@@ -18,6 +19,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -93,6 +95,15 @@ func (s *Source) Token(ctx context.Context) (string, error) {
 	return s.text, nil
 }
 
+// refused has another token got, unless that has happened already.
+func (s *Source) refused(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.text == text {
+		s.renew = time.Time{}
+	}
+}
+
 // Connector makes each connection of a pool with the token that holds then.
 func (s *Source) Connector(open func(token string) (driver.Connector, error)) driver.Connector {
 	return connector{s, open}
@@ -113,7 +124,11 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return inner.Connect(ctx)
+	made, err := inner.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &conn{made, c.source, text}, nil
 }
 
 // Driver is that of the inner connectors.
@@ -123,4 +138,90 @@ func (c connector) Driver() driver.Driver {
 		return nil
 	}
 	return inner.Driver()
+}
+
+// conn is a connection that is given up once its token does not hold any more.
+type conn struct {
+	driver.Conn
+	source *Source
+	token  string
+}
+
+// check marks the error of a request that was refused for its token. Nothing of it
+// was done, so that database/sql may make it again elsewhere, which it does outside
+// of transactions.
+func (c *conn) check(err error) error {
+	if err == nil || !strings.Contains(err.Error(), "error code 401") {
+		return err
+	}
+	c.source.refused(c.token)
+	return fmt.Errorf("%w: %w", driver.ErrBadConn, err)
+}
+
+// ExecContext runs a statement.
+func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	inner, ok := c.Conn.(driver.ExecerContext)
+	if !ok {
+		return nil, driver.ErrSkip
+	}
+	out, err := inner.ExecContext(ctx, query, args)
+	return out, c.check(err)
+}
+
+// QueryContext runs a query.
+func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	inner, ok := c.Conn.(driver.QueryerContext)
+	if !ok {
+		return nil, driver.ErrSkip
+	}
+	out, err := inner.QueryContext(ctx, query, args)
+	return out, c.check(err)
+}
+
+// PrepareContext prepares a statement, which runs as ExecContext and QueryContext do.
+func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	inner, ok := c.Conn.(driver.ConnPrepareContext)
+	if !ok {
+		out, err := c.Conn.Prepare(query)
+		return out, c.check(err)
+	}
+	made, err := inner.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, c.check(err)
+	}
+	return &stmt{made, c, query}, nil
+}
+
+// BeginTx begins a transaction.
+func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	inner, ok := c.Conn.(driver.ConnBeginTx)
+	if !ok {
+		return nil, errors.New("the driver has no BeginTx")
+	}
+	out, err := inner.BeginTx(ctx, opts)
+	return out, c.check(err)
+}
+
+// ResetSession is called between two uses of the connection.
+func (c *conn) ResetSession(ctx context.Context) error {
+	if inner, ok := c.Conn.(driver.SessionResetter); ok {
+		return inner.ResetSession(ctx)
+	}
+	return nil
+}
+
+type stmt struct {
+	driver.Stmt
+	conn  *conn
+	query string
+}
+
+// ExecContext runs the statement.
+func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	return s.conn.ExecContext(ctx, s.query, args)
+}
+
+// QueryContext runs the query.
+func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	return s.conn.QueryContext(ctx, s.query, args)
 }

@@ -37,17 +37,38 @@ export function renewing({ url, roleId, secretId, ttl = "1h", fetch: inner = fet
     return pending.then(() => token);
   }
 
+  // Which token a stream of @libsql/client goes on with. A baton is used once, and
+  // the oldest are forgotten: nobody came back for them.
+  const streams = new Map();
+  const batonIn = (text) => /"baton"\s*:\s*"([^"]+)"/.exec(text)?.[1];
+
+  async function remember(answer, used) {
+    if (answer.headers.get("content-type") !== "application/json") return; // that is streamed
+    const baton = batonIn(await answer.clone().text());
+    if (!baton) return;
+    streams.set(baton, used);
+    if (streams.size > 1000) streams.delete(streams.keys().next().value);
+  }
+
   return async function (input, init) {
-    const request = new Request(input, init);
-    const send = async () => {
-      const copy = request.clone();
-      copy.headers.set("authorization", `Bearer ${await current()}`);
-      return inner(copy);
+    // Older clients bring a Request of their own make.
+    const request = input?.url && !init ? input : new Request(input, init);
+    const { url, method, signal } = request;
+    const body = await request.text();
+    const baton = batonIn(body);
+    const bound = streams.get(baton);
+    streams.delete(baton);
+    const send = async (used) => {
+      const headers = new Headers([...request.headers]);
+      headers.set("authorization", `Bearer ${used}`);
+      const answer = await inner(url, { method, headers, signal: signal ?? undefined, body: body || undefined });
+      await remember(answer, used);
+      return answer;
     };
-    const used = token;
-    const answer = await send();
+    const used = bound ?? await current();
+    const answer = await send(used);
     if (answer.status !== 401) return answer;
     if (token === used) renewAt = 0; // nobody has renewed it meanwhile
-    return send();
+    return send(await current());
   };
 }

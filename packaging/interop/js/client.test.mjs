@@ -1,15 +1,16 @@
-// @libsql/client, the one of today and one two years old.
+// @libsql/client: the one of today, one two years old and one older still.
 import test from "node:test";
 import assert from "node:assert/strict";
 import * as today from "@libsql/client";
 import * as old from "libsql-client-2024";
-import { addresses, events, issue, revoke, sql, table, url } from "./coffer.mjs";
+import * as older from "libsql-client-0-5";
+import { addresses, events, issue, revoke, rolledBack, sql, table, url } from "./coffer.mjs";
 import { renewing } from "../../clients/js/coffer-token.mjs";
 
 const owner = await issue("owner");
 const analyst = await issue("analyst");
 
-for (const [name, { createClient }] of Object.entries({ today, old })) {
+for (const [name, { createClient }] of Object.entries({ today, old, older })) {
   for (const address of addresses) {
     const open = (options = {}) => createClient({ url: address, authToken: owner, ...options });
     test(`${name} ${new URL(address).pathname}`, async (t) => {
@@ -42,6 +43,7 @@ for (const [name, { createClient }] of Object.entries({ today, old })) {
 
       await t.test("arguments", async () => {
         assert.equal((await db.execute({ sql: "SELECT ?2 || ?1 AS x", args: ["b", "a"] })).rows[0].x, "ab");
+        assert.equal((await db.execute({ sql: "SELECT typeof(?) AS x", args: [null] })).rows[0].x, "null");
         assert.equal((await db.execute({ sql: "SELECT :a || @b || $c AS x", args: { a: "1", b: "2", c: "3" } })).rows[0].x, "123");
         await assert.rejects(db.execute({ sql: "SELECT ?, ?", args: [1] }), { code: "ARGS_INVALID" });
       });
@@ -98,10 +100,11 @@ for (const [name, { createClient }] of Object.entries({ today, old })) {
         await tx.execute(`INSERT INTO ${at} VALUES (1, 'a')`);
         await revoke(token);
         await assert.rejects(tx.commit(), /not valid/);
+        await assert.rejects(short.execute("SELECT 1"), /not valid/);
         short.close();
         await db.execute(`INSERT INTO ${at} VALUES (2, 'b')`); // waits for the rollback
         assert.deepEqual(await sql(`SELECT id FROM ${at}`), [[2]]);
-        assert.ok((await events("sql.rollback")).length > 0);
+        assert.deepEqual(await rolledBack(at), ["its token was revoked"]);
       });
     });
   }
@@ -128,6 +131,7 @@ for (const [name, { createClient }] of Object.entries({ today, old })) {
     await assert.rejects(tx.commit(), /not valid/);
     await assert.rejects(short.execute("SELECT 1"), /not valid/);
     short.close();
+    assert.deepEqual(await sql(`SELECT count(*) FROM ${at}`), [[0]]);
 
     const db = createClient({
       url: addresses[0],
@@ -140,6 +144,56 @@ for (const [name, { createClient }] of Object.entries({ today, old })) {
     assert.equal((await logins()) - before, 1, "one login serves requests at once");
     await new Promise((done) => setTimeout(done, 2200));
     assert.equal((await db.execute(`SELECT count(*) AS n FROM ${at}`)).rows[0].n, 3);
+    assert.equal((await rolledBack(at)).length, 1, "the log has the transaction whose token ended");
     db.close();
   });
 }
+
+// What no client shows, as the server ends a token: the wrapper alone.
+test("renewing", async (t) => {
+  const at = await table();
+  const options = { url, roleId: process.env.COFFER_ROLE_ID, secretId: process.env.COFFER_SECRET_ID };
+  const used = [];
+  const watched = (input, init) => {
+    const sent = new Request(input, init).headers.get("authorization");
+    if (sent) used.push(sent.slice("Bearer ".length));
+    return fetch(input, init);
+  };
+  const open = (ttl) => {
+    const db = today.createClient({ url: addresses[0], authToken: "renewed", fetch: renewing({ ...options, ttl, fetch: watched }) });
+    t.after(() => db.close());
+    return db;
+  };
+
+  await t.test("on 401", async () => {
+    const db = open("1h");
+    await db.execute("SELECT 1");
+    await revoke(used.at(-1));
+    const before = used.at(-1);
+    await db.execute({ sql: `INSERT INTO ${at} VALUES (1, ?)`, args: ["once"] });
+    assert.notEqual(used.at(-1), before);
+    assert.deepEqual(await sql(`SELECT id FROM ${at}`), [[1]]);
+  });
+
+  await t.test("a transaction goes on with the token that began it", async () => {
+    const db = open("4s"); // renewed after three
+    const tx = await db.transaction("write");
+    await tx.execute("SELECT 1"); // that begins it
+    const first = used.at(-1);
+    for (const id of [2, 3]) {
+      await tx.execute(`INSERT INTO ${at} VALUES (${id}, 'tx')`);
+      await new Promise((done) => setTimeout(done, 1600)); // 3.2 s in all
+    }
+    await db.execute("SELECT 1");
+    assert.notEqual(used.at(-1), first);
+    await tx.commit();
+    assert.equal(used.at(-1), first);
+    assert.deepEqual(await sql(`SELECT id FROM ${at} ORDER BY id`), [[1], [2], [3]]);
+  });
+
+  await t.test("a workload that is refused", async () => {
+    const db = today.createClient({ url: addresses[0], fetch: renewing({ ...options, secretId: `cfs_${"a".repeat(52)}` }) });
+    t.after(() => db.close());
+    await assert.rejects(db.execute("SELECT 1"), (e) => /did not log the workload in: 401/.test(e.message) && !/cfs_/.test(e.message));
+  });
+});

@@ -28,8 +28,15 @@ export async function sql(text) {
 
 // actions are those of the last events of acme's log.
 export async function events(action) {
-  const answer = await fetch(`${url}/api/v1/tenants/acme/audit?action=${action}`, { headers: { authorization: `Bearer ${owner}` } });
+  const answer = await fetch(`${url}/api/v1/tenants/acme/audit?limit=1000&action=${action}`, { headers: { authorization: `Bearer ${owner}` } });
   return (await answer.json()).events;
+}
+
+// rolledBack gives the reasons for which Coffer rolled back transactions that had
+// written to a table, as its log has them.
+export async function rolledBack(at) {
+  const streams = (await events("sql.write")).filter((e) => e.detail?.tables?.includes(at)).map((e) => e.detail.stream);
+  return (await events("sql.rollback")).filter((e) => streams.includes(e.detail.stream)).map((e) => e.detail.reason);
 }
 
 let names = 0;
