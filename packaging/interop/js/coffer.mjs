@@ -26,10 +26,16 @@ export async function sql(text) {
   return (await post("/api/v1/tenants/acme/sql", { sql: text })).rows;
 }
 
-// actions are those of the last events of acme's log.
+// events are those of acme's log with an action, of all pages.
 export async function events(action) {
-  const answer = await fetch(`${url}/api/v1/tenants/acme/audit?limit=1000&action=${action}`, { headers: { authorization: `Bearer ${owner}` } });
-  return (await answer.json()).events;
+  const all = [];
+  for (let after = ""; after !== undefined; ) {
+    const answer = await fetch(`${url}/api/v1/tenants/acme/audit?${new URLSearchParams({ limit: 1000, action, ...(after && { after }) })}`, { headers: { authorization: `Bearer ${owner}` } });
+    const page = await answer.json();
+    all.push(...page.events);
+    after = page.next;
+  }
+  return all;
 }
 
 // rolledBack gives the reasons for which Coffer rolled back transactions that had
