@@ -141,14 +141,14 @@ func newQueryShowCommand(std Stdio) *cli.Command {
 		return ask(r, http.MethodGet, path, nil, nil, func(w io.Writer, q actions.QueryInfo) {
 			fmt.Fprintf(w, "%s: %s\n", q.Name, q.Title)
 			if q.Description != "" {
-				fmt.Fprintln(w, q.Description)
+				fmt.Fprintln(w, cleanLines(q.Description))
 			}
 			fmt.Fprintf(w, "%s, %s\n", q.Chart, visibility(q.Shared))
 			for _, p := range q.Params {
-				fmt.Fprintf(w, "parameter %s, %s if not given\n", p.Name, cmp.Or(string(p.Default), "null"))
+				fmt.Fprintf(w, "parameter %s, %s if not given\n", p.Name, clean(cmp.Or(string(p.Default), "null")))
 			}
 			if q.SQL != "" {
-				fmt.Fprintln(w, q.SQL)
+				fmt.Fprintln(w, cleanLines(q.SQL))
 			}
 		})
 	})

@@ -65,6 +65,7 @@ type run struct {
 // least and most arguments.
 func clientCommand(std Stdio, c *cli.Command, least, most int, do func(r *run) error) *cli.Command {
 	c.OnUsageError = usageError
+	c.HideHelpCommand = true // h and help can be names; --help is there
 	c.Action = func(ctx *cli.Context) error {
 		if err := wantArguments(ctx, least, most); err != nil {
 			return err
@@ -145,10 +146,39 @@ func (r *run) show(answer any, text func(w io.Writer)) error {
 }
 
 func writeJSON(w io.Writer, answer any) error {
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(escaping{w})
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	return enc.Encode(answer)
+}
+
+// escaping writes JSON with escapes for the control characters that JSON leaves
+// as they are, DEL and those above: some of them speak to a terminal.
+type escaping struct{ w io.Writer }
+
+// Write writes JSON in which no character is cut in two.
+func (e escaping) Write(b []byte) (int, error) {
+	done := 0
+	for i := 0; i < len(b); i++ {
+		size := 1
+		switch {
+		case b[i] == 0x7f:
+		case b[i] == 0xc2 && i+1 < len(b) && b[i+1] < 0xa0:
+			size = 2
+		default:
+			continue
+		}
+		if _, err := e.w.Write(b[done:i]); err != nil {
+			return done, err
+		}
+		if _, err := fmt.Fprintf(e.w, `\u%04x`, b[i+size-1]); err != nil {
+			return i, err
+		}
+		i += size - 1
+		done = i + 1
+	}
+	_, err := e.w.Write(b[done:])
+	return len(b), err
 }
 
 // ask calls the API and prints its answer: as one JSON document, or with text.

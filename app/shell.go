@@ -1,9 +1,7 @@
 package app
 
 import (
-	"bufio"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +32,9 @@ type shell struct {
 	lines  lineReader
 	mode   string
 	timer  bool
-	typed  bool // somebody types
+	typed  bool // somebody types the lines
+	person bool // somebody types these lines, or the .read that reads them
+	screen int  // columns of the terminal that shows results; 0 if none does
 	depth  int  // of .read within one another
 }
 
@@ -56,20 +56,17 @@ const (
 
 const maxRead = 8 // .read within .read
 
-// maxCell is how many characters of a value a table shows at a terminal.
-const maxCell = 80
-
 func runShell(r *run) error {
 	tenant, err := r.tenant()
 	if err != nil {
 		return err
 	}
-	s := &shell{run: r, tenant: tenant, stream: newSQLStream(r.client, tenant), mode: modeTable}
+	s := &shell{run: r, tenant: tenant, stream: newSQLStream(r.client, tenant), mode: modeTable, screen: columnsOf(r.std.Out)}
 	if r.json() {
 		s.mode = modeJSON
 	}
 	if f, ok := r.std.In.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		s.typed, s.lines = true, newTerminal(f, r.std.Err)
+		s.typed, s.person, s.lines = true, true, newTerminal(f, r.std.Err)
 		// Ctrl-C ends a statement and not the shell; a request to end ends it.
 		signal.Reset(syscall.SIGTERM)
 		r.say("type statements that end in ;  or .help")
@@ -86,54 +83,67 @@ func runShell(r *run) error {
 
 // loop reads and runs until the end.
 func (s *shell) loop() error {
-	for statement := ""; ; {
-		line, err := s.lines.line(s.prompt(statement))
+	for text := (strings.Builder{}); ; {
+		line, err := s.lines.line(s.prompt(text.Len() > 0))
 		switch {
 		case errors.Is(err, errInterrupted):
-			statement = ""
+			text.Reset()
 			continue
 		case errors.Is(err, io.EOF):
-			if strings.TrimSpace(statement) != "" && !s.typed {
-				return s.statement(statement)
+			if strings.TrimSpace(text.String()) != "" && !s.typed {
+				return s.statement(text.String())
 			}
 			return nil
 		case err != nil:
 			return err
 		}
-		var again error
-		switch text := strings.TrimSpace(line); {
-		case statement == "" && strings.HasPrefix(text, "."):
-			quit, err := s.command(text)
-			if quit {
-				return nil
-			}
-			again = err
-		default:
-			statement += line + "\n"
-			if len(statement) > actions.MaxSQLText {
-				again, statement = domain.Fieldf("sql", "the statement is longer than %d bytes", actions.MaxSQLText), ""
-				break
-			}
-			if len(guard.Split(statement)) == 0 { // blanks and comments
-				statement = ""
-			} else if guard.Complete(statement) {
-				again, statement = s.statement(statement), ""
-			}
+		quit, err := s.take(line, &text)
+		if quit {
+			return nil
 		}
-		if again != nil && !s.typed {
-			return again
+		if err != nil && !s.typed {
+			return err
 		}
-		if again != nil {
-			report(s.run.std.Err, again)
+		if err != nil {
+			report(s.run.std.Err, err)
 		}
 	}
 }
 
+// take runs a line that is a command, and adds any other to the statement in
+// text, which runs once it is whole.
+func (s *shell) take(line string, text *strings.Builder) (quit bool, err error) {
+	first := text.Len() == 0
+	if trimmed := strings.TrimSpace(line); first && strings.HasPrefix(trimmed, ".") {
+		return s.command(trimmed)
+	}
+	text.WriteString(line)
+	text.WriteByte('\n')
+	if text.Len() > actions.MaxSQLText {
+		text.Reset()
+		return false, domain.Fieldf("sql", "the statement is longer than %d bytes", actions.MaxSQLText)
+	}
+	// Only these can end a statement, or a comment that stands alone. To look at
+	// all of it after every line would take minutes for one of many lines.
+	if !first && !strings.Contains(line, ";") && !strings.Contains(line, "*/") {
+		return false, nil
+	}
+	sql := text.String()
+	n := len(guard.Split(sql)) // 0 for blanks and comments
+	if open := len(guard.Split(sql+"x")) == n; open || n > 0 && !guard.Complete(sql) {
+		return false, nil // a comment or a statement goes on
+	}
+	if text.Reset(); n > 0 {
+		err = s.statement(sql)
+	}
+	return false, err
+}
+
 // prompt says whose database it is, whether a transaction is open, and whether a
 // statement goes on.
-func (s *shell) prompt(statement string) string {
+func (s *shell) prompt(goesOn bool) string {
 	switch {
-	case statement != "":
+	case goesOn:
 		return strings.Repeat(" ", len(s.tenant)-1) + "…> "
 	case s.stream.open:
 		return s.tenant + "*> "
@@ -147,17 +157,8 @@ func (s *shell) statement(sql string) error {
 		if !utf8.ValidString(one) {
 			return domain.Fieldf("sql", "the statement is not valid UTF-8").WithHint("write bytes as x'…'")
 		}
-		ctx := s.run.Context.Context
-		stop := func() {}
-		if s.typed {
-			ctx, stop = signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt)
-		}
-		start, was := time.Now(), s.stream.open
-		result, err := s.stream.one(ctx, one)
-		stop()
-		if err != nil && was && !s.stream.open {
-			s.run.say("the transaction was rolled back")
-		}
+		start := time.Now()
+		result, err := s.one(one)
 		if err != nil {
 			return err
 		}
@@ -171,71 +172,20 @@ func (s *shell) statement(sql string) error {
 	return nil
 }
 
-// print shows a result in the mode of the shell.
-func (s *shell) print(out sqlResult) error {
-	w := s.run.std.Out
-	if len(out.Columns) == 0 && s.mode != modeJSON {
-		if out.Affected > 0 {
-			s.run.say("%d rows changed", out.Affected)
-		}
-		return nil
+// one runs one statement. Where somebody types, Ctrl-C ends the waiting for it
+// and nothing else: the context of the command ends for good with the first one.
+func (s *shell) one(sql string) (sqlResult, error) {
+	ctx, stop := s.run.Context.Context, func() {}
+	if s.person {
+		ctx, stop = signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt)
 	}
-	switch s.mode {
-	case modeJSON:
-		answer := actions.SQLOut{Columns: append([]string{}, out.Columns...), Rows: [][]actions.SQLValue{}, Affected: out.Affected, LastInsertID: out.LastInsertID}
-		for _, row := range out.Rows {
-			values := make([]actions.SQLValue, len(row))
-			for i, v := range row {
-				values[i] = actions.NewSQLValue(v)
-			}
-			answer.Rows = append(answer.Rows, values)
-		}
-		return writeJSON(w, answer)
-	case modeCSV:
-		rows := csv.NewWriter(w)
-		if err := rows.Write(out.Columns); err != nil {
-			return err
-		}
-		for _, row := range out.Rows {
-			fields := make([]string, len(row))
-			for i, v := range row {
-				if !v.IsNull() {
-					fields[i] = cell(v)
-				}
-			}
-			if err := rows.Write(fields); err != nil {
-				return err
-			}
-		}
-		rows.Flush()
-		return rows.Error()
-	case modeLine:
-		for _, row := range out.Rows {
-			for i, v := range row {
-				fmt.Fprintf(w, "%s = %s\n", clean(out.Columns[i]), clean(cell(v)))
-			}
-			fmt.Fprintln(w)
-		}
-		return nil
+	defer stop()
+	open := s.stream.open
+	result, err := s.stream.one(ctx, sql)
+	if err != nil && open && !s.stream.open {
+		s.run.say("%s", s.stream.fate(err))
 	}
-	var rows [][]string
-	for _, row := range out.Rows {
-		cells := make([]string, len(row))
-		for i, v := range row {
-			cells[i] = s.cut(cell(v))
-		}
-		rows = append(rows, cells)
-	}
-	table(w, out.Columns, rows)
-	return nil
-}
-
-// cut shortens a value at a terminal; a script gets all of it.
-func (s *shell) cut(text string) string {
-	if runes := []rune(text); s.typed && len(runes) > maxCell {
-		return string(runes[:maxCell-1]) + "…"
-	}
-	return text
+	return result, err
 }
 
 const shellHelp = `.help            this
@@ -245,7 +195,7 @@ const shellHelp = `.help            this
 .schema [TABLE]  the definitions
 .tables          the names of tables and views
 .timer on|off    say how long each statement took
-Ctrl-C ends a statement that runs, or clears the line.
+Ctrl-C ends the waiting for a statement, or clears the line.
 `
 
 // command runs a line that begins with a point.
@@ -288,7 +238,7 @@ func (s *shell) schema(table string) error {
 		quoted := "'" + strings.ReplaceAll(table, "'", "''") + "'"
 		sql = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND (name = " + quoted + " COLLATE NOCASE OR tbl_name = " + quoted + " COLLATE NOCASE) ORDER BY type <> 'table', name"
 	}
-	out, err := s.stream.one(s.run.Context.Context, sql)
+	out, err := s.one(sql)
 	if err != nil {
 		return err
 	}
@@ -313,113 +263,4 @@ func (s *shell) read(path string) error {
 	inner := *s
 	inner.lines, inner.typed, inner.depth = newScript(f), false, s.depth+1
 	return inner.loop()
-}
-
-// script is what does not come from a terminal.
-type script struct{ scanner *bufio.Scanner }
-
-func newScript(r io.Reader) *script {
-	scanner := bufio.NewScanner(r)
-	scanner.Buffer(nil, actions.MaxSQLText)
-	return &script{scanner}
-}
-
-func (s *script) line(string) (string, error) {
-	if s.scanner.Scan() {
-		return s.scanner.Text(), nil
-	}
-	if err := s.scanner.Err(); err != nil {
-		return "", domain.Errorf(domain.Invalid, "reading statements: %w", err)
-	}
-	return "", io.EOF
-}
-
-// terminal reads lines that somebody types, with history and editing. The
-// terminal is raw only while it does.
-type terminal struct {
-	file *os.File
-	keys *keys
-	term *term.Terminal
-}
-
-func newTerminal(f *os.File, out io.Writer) *terminal {
-	k := &keys{in: f}
-	t := term.NewTerminal(struct {
-		io.Reader
-		io.Writer
-	}{k, out}, "")
-	t.History = &history{}
-	return &terminal{f, k, t}
-}
-
-// maxHistory is how many lines come back.
-const maxHistory = 1000
-
-// history are the lines that were typed, without empty ones and repetitions.
-type history struct{ lines []string }
-
-// Add takes a line.
-func (h *history) Add(line string) {
-	if strings.TrimSpace(line) == "" || len(h.lines) > 0 && h.lines[len(h.lines)-1] == line {
-		return
-	}
-	if h.lines = append(h.lines, line); len(h.lines) > maxHistory {
-		h.lines = h.lines[1:]
-	}
-}
-
-// Len is how many there are.
-func (h *history) Len() int { return len(h.lines) }
-
-// At is one of them, the newest for 0.
-func (h *history) At(i int) string { return h.lines[len(h.lines)-1-i] }
-
-func (t *terminal) line(prompt string) (string, error) {
-	before, err := term.MakeRaw(int(t.file.Fd()))
-	if err != nil {
-		return "", fmt.Errorf("reading at the terminal: %w", err)
-	}
-	defer func() { _ = term.Restore(int(t.file.Fd()), before) }()
-	if width, height, err := term.GetSize(int(t.file.Fd())); err == nil && width > 0 {
-		_ = t.term.SetSize(width, height)
-	}
-	t.term.SetPrompt(prompt)
-	line, err := t.term.ReadLine()
-	if t.keys.interrupted {
-		t.keys.interrupted = false
-		return "", errInterrupted
-	}
-	if errors.Is(err, term.ErrPasteIndicator) {
-		err = nil
-	}
-	return line, err
-}
-
-// keys turns Ctrl-C, which the terminal's line editor takes for the end, into the
-// keys that clear the line and end it.
-type keys struct {
-	in          io.Reader
-	held        []byte
-	interrupted bool
-}
-
-func (k *keys) Read(p []byte) (int, error) {
-	if len(k.held) == 0 {
-		b := make([]byte, len(p))
-		n, err := k.in.Read(b)
-		for _, c := range b[:n] {
-			if c == 'C'-'@' {
-				k.interrupted = true
-				k.held = append(k.held, 'E'-'@', 'U'-'@', '\r')
-				continue
-			}
-			k.held = append(k.held, c)
-		}
-		if len(k.held) == 0 {
-			return 0, err
-		}
-	}
-	n := copy(p, k.held)
-	k.held = k.held[n:]
-	return n, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -147,6 +148,16 @@ func (s *sqlStream) one(ctx context.Context, sql string, args ...sqlite.Value) (
 		return sqlResult{}, err
 	}
 	return results[0], errs[0]
+}
+
+// fate says what became of a transaction that the stream lost with an error.
+// Without an answer that has a baton nobody can go on with it or end it, and what
+// was asked last may run still, to the end of its time.
+func (s *sqlStream) fate(err error) string {
+	if e, ok := errors.AsType[*sqlError](err); s.baton != "" || ok && e.Code == "STREAM_EXPIRED" {
+		return "the transaction was rolled back"
+	}
+	return "the transaction is lost; Coffer rolls it back within 10 seconds, and until then it may keep others from writing"
 }
 
 // close ends the stream; a transaction that is open is rolled back. A stream

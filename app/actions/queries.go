@@ -98,11 +98,14 @@ var QuerySave = Operation[QuerySaveIn, QueryInfo]{
 	action: authz.QuerySave,
 	ask: func(_ context.Context, _ *Service, in QuerySaveIn) (authz.Request, error) {
 		tenant, err := domain.ParseTenantID(in.Tenant)
-		if err == nil && in.Refresh < 0 {
-			err = domain.Fieldf("refresh", "negative")
+		if most := int(queries.MaxRefresh / time.Second); err == nil && (in.Refresh < 0 || in.Refresh > most) {
+			err = domain.Fieldf("refresh", "not between 0 and %d seconds", most)
 		}
 		if err == nil {
 			err = in.query().Check()
+		}
+		if err == nil {
+			err = checkDefaults(in.Params)
 		}
 		return authz.Request{Tenant: tenant, Resource: in.Name}, err
 	},
@@ -125,6 +128,18 @@ var QuerySave = Operation[QuerySaveIn, QueryInfo]{
 		})
 		return c.queryInfo(q), err
 	},
+}
+
+// checkDefaults refuses a default that could not be bound, as a number too large
+// is: the query would fail whenever somebody looks.
+func checkDefaults(params []queries.Param) error {
+	for _, p := range params {
+		var v SQLValue
+		if len(p.Default) > 0 && json.Unmarshal(p.Default, &v) != nil {
+			return domain.Fieldf("params", "the default of %s is neither null, a number nor a string", p.Name)
+		}
+	}
+	return nil
 }
 
 // compile checks a query against the database as it is now, and fills in what the
