@@ -3,6 +3,7 @@ package tenants_test
 import (
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -27,7 +28,7 @@ func TestMigrateInAWorker(t *testing.T) {
 		select {
 		case err := <-ended:
 			t.Fatal(err)
-		default:
+		case <-time.After(100 * time.Microsecond):
 		}
 	}
 	must(t, syscall.Kill(k.workerOf(t, "acme"), syscall.SIGKILL))

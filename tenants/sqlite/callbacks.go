@@ -116,8 +116,11 @@ func (c *Conn) installProgress() {
 // with nothing but that handle.
 var conns sync.Map // uintptr of sqlite3* → *Conn
 
-func register(c *Conn)      { conns.Store(c.db, c) }
-func unregister(db uintptr) { conns.Delete(db) }
+func register(c *Conn) { conns.Store(c.db, c) }
+
+// unregister forgets a connection that is closed. By then another one may have got
+// the same address, which stays.
+func unregister(db uintptr, c *Conn) { conns.CompareAndDelete(db, c) }
 
 func connOf(db uintptr) *Conn {
 	c, _ := conns.Load(db)

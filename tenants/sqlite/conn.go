@@ -207,7 +207,7 @@ func (c *Conn) Close() error {
 			err = fmt.Errorf("closing a database: %w", fault(c.tls, c.db, rc))
 			sqlite3.Xsqlite3_close_v2(c.tls, c.db)
 		}
-		unregister(c.db)
+		unregister(c.db, c)
 		c.db = 0
 	}
 	c.text.free(c.tls)
