@@ -184,19 +184,30 @@ func (c *campaign) compareTenants() {
 			}
 		}
 	}
-	query := url.Values{"limit": {"1000"}}
-	for more := true; more; {
+	c.pages("/api/v1/tenants", func(query url.Values) (next string, err error) {
 		var page actions.TenantListOut
-		if err := c.get("/api/v1/tenants", query, &page); err != nil {
-			c.t.Fatal(err)
-		}
+		err = c.get("/api/v1/tenants", query, &page)
 		for _, i := range page.Tenants {
 			got[string(i.ID)] = string(i.State)
 		}
-		more = page.Next != ""
-		query.Set("after", page.Next)
-	}
+		return page.Next, err
+	})
 	c.same("tenants", want, got)
+}
+
+// pages reads a list to its end.
+func (c *campaign) pages(what string, read func(query url.Values) (next string, err error)) {
+	query := url.Values{"limit": {strconv.Itoa(actions.MaxPage)}}
+	for {
+		next, err := read(query)
+		if err != nil {
+			c.t.Fatalf("reading %s: %v", what, err)
+		}
+		if next == "" {
+			return
+		}
+		query.Set("after", next)
+	}
 }
 
 // compareTenant compares what all clients together have in one tenant: each row
@@ -296,12 +307,18 @@ func (c *campaign) credentials(id string) (tokens, workloads map[string]string) 
 	tokens, workloads = map[string]string{}, map[string]string{}
 	var list actions.TokenListOut
 	var made actions.WorkloadListOut
-	if err := c.get(tenantURL(id, "tokens"), nil, &list); err != nil {
-		c.t.Errorf("listing the tokens of %s: %v", id, err)
-	}
-	if err := c.get(tenantURL(id, "workloads"), nil, &made); err != nil {
-		c.t.Errorf("listing the workloads of %s: %v", id, err)
-	}
+	c.pages(tenantURL(id, "tokens"), func(query url.Values) (next string, err error) {
+		var page actions.TokenListOut
+		err = c.get(tenantURL(id, "tokens"), query, &page)
+		list.Tokens = append(list.Tokens, page.Tokens...)
+		return page.Next, err
+	})
+	c.pages(tenantURL(id, "workloads"), func(query url.Values) (next string, err error) {
+		var page actions.WorkloadListOut
+		err = c.get(tenantURL(id, "workloads"), query, &page)
+		made.Workloads = append(made.Workloads, page.Workloads...)
+		return page.Next, err
+	})
 	logins := map[string]int{}
 	for _, t := range list.Tokens {
 		if t.Name != "" {

@@ -72,7 +72,10 @@ func (p *peopled) invited(tenant, name string) signedIn {
 func TestCodesWorkOnce(t *testing.T) {
 	p := servePeople(t)
 	olga := p.operator("olga")
-	for name, code := range map[string]string{"a code of the app": p.nextCode(olga), "a recovery code": olga.codes[5]} {
+	for name, next := range map[string]func() string{
+		"a code of the app": func() string { return p.nextCode(olga) }, "a recovery code": func() string { return olga.codes[5] },
+	} {
+		code := next()
 		p.clock.pass(5 * time.Second)
 		var in, once atomic.Int32
 		var wg sync.WaitGroup
