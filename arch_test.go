@@ -24,7 +24,7 @@ var layers = map[string]int{
 	"app/authn": 4, "tenants": 4,
 	"app/actions": 5,
 	"app/httpd":   6,
-	"app/api":     7, "app/sqlapi": 7, "ui": 7,
+	"app/api":     7, "app/sqlapi": 7, "app/vaultapi": 7, "ui": 7,
 	"app": 8,
 	"":    9,
 }
@@ -36,7 +36,7 @@ var owners = map[string][]string{
 	"github.com/tink-crypto":      {"vault"},
 	"modernc.org":                 {"tenants/cryptvfs", "tenants/sqlite"},
 	"github.com/urfave/cli":       {"app"},
-	"github.com/gofiber/fiber":    {"app/httpd", "app/api", "app/sqlapi", "ui"},
+	"github.com/gofiber/fiber":    {"app/httpd", "app/api", "app/sqlapi", "app/vaultapi", "ui"},
 	"github.com/valyala/fasthttp": {"app/httpd"},
 	"golang.org/x/crypto":         {"vault/seal", "app/authn"},
 	"github.com/go-webauthn":      {"app/authn"},

@@ -22,6 +22,7 @@ import (
 	"coffer/app/durable"
 	"coffer/app/httpd"
 	"coffer/app/sqlapi"
+	"coffer/app/vaultapi"
 	"coffer/ui"
 )
 
@@ -113,10 +114,10 @@ func (d *daemon) prepareServers() error {
 		return err
 	}
 	d.files = files
-	native, sql, health := api.New(d.gate, d.log), sqlapi.New(d.gate, d.log), httpd.NewHealth(d.isOpen)
-	d.local = httpd.New(d.log, httpd.Options{MaxConns: socket, Now: d.clock.Now}, native, sql, health)
+	native, sql, secrets, health := api.New(d.gate, d.log), sqlapi.New(d.gate, d.log), vaultapi.New(d.gate, d.log), httpd.NewHealth(d.isOpen)
+	d.local = httpd.New(d.log, httpd.Options{MaxConns: socket, Now: d.clock.Now}, native, sql, secrets, health)
 	if d.net != nil {
-		d.net.answer(port, d.clock.Now, native, sql, d.pages(), health)
+		d.net.answer(port, d.clock.Now, native, sql, secrets, d.pages(), health)
 	}
 	return nil
 }

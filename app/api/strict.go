@@ -8,14 +8,12 @@ import (
 	"io"
 	"mime"
 	"reflect"
-	"strconv"
 	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"github.com/gofiber/fiber/v2"
 
 	"coffer/app/domain"
+	"coffer/app/httpd"
 )
 
 // maxDepth is how deep a body may be nested.
@@ -40,7 +38,7 @@ func checkType(header string) error {
 // take the last of, or spell otherwise, or replace, another one may not. t is the
 // type into which the object will be decoded.
 func checkJSON(body []byte, t reflect.Type) error {
-	if !utf8.Valid(body) || loneSurrogate(body) {
+	if !httpd.ValidText(body) {
 		return domain.Fieldf(bodyField, "not valid UTF-8").WithHint("encode binary values as base64 first")
 	}
 	w := walker{json.NewDecoder(bytes.NewReader(body))}
@@ -155,39 +153,4 @@ func elementOf(t reflect.Type) reflect.Type {
 		return t.Elem()
 	}
 	return nil
-}
-
-// loneSurrogate says whether an escape stands for half a character, in whose
-// place encoding/json puts another one.
-func loneSurrogate(b []byte) bool {
-	for i := 0; i+1 < len(b); {
-		if b[i] != '\\' {
-			i++
-			continue
-		}
-		r, ok := escaped(b[i:])
-		switch {
-		case !ok:
-			i += 2
-			continue
-		case !utf16.IsSurrogate(r):
-			i += 6
-			continue
-		}
-		low, ok := escaped(b[i+6:])
-		if !ok || utf16.DecodeRune(r, low) == utf8.RuneError {
-			return true
-		}
-		i += 12
-	}
-	return false
-}
-
-// escaped reads an escape of four hexadecimal digits.
-func escaped(b []byte) (rune, bool) {
-	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
-	return rune(n), err == nil
 }

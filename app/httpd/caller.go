@@ -15,11 +15,20 @@ import (
 // session, or without one, on the local socket, the peer's user. A request with
 // a token is judged by that token alone, wherever it came from.
 func Caller(ctx context.Context, c *fiber.Ctx, service *actions.Service) (actions.Caller, error) {
+	return CallerWith(ctx, c, service, "")
+}
+
+// CallerWith is Caller for a surface whose clients have a header of their own for
+// the token: what it holds goes before the bearer, "" is none.
+func CallerWith(ctx context.Context, c *fiber.Ctx, service *actions.Service, own string) (actions.Caller, error) {
 	who := actions.Caller{Call: Call(c)}
 	var err error
 	uid, local := Peer(c)
 	header := c.Get(fiber.HeaderAuthorization)
 	text, bearer := strings.CutPrefix(header, "Bearer ")
+	if own != "" {
+		text, bearer = own, true
+	}
 	switch {
 	case bearer:
 		who.Call.Auth = "token"

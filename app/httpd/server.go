@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,6 +28,9 @@ const (
 	MaxBody     = 1 << 20     // bytes
 	requestTime = time.Minute // for an action
 )
+
+// methodList is the method with which some clients of Vault list.
+const methodList = "LIST"
 
 // Route is one way in: a method and a path, the action that it is for, and what
 // answers. The action is "" only for what stands in Exempt.
@@ -66,6 +70,14 @@ var Exempt = map[string]string{
 	"GET /t/:tenant/db/v2":          "the same, at the other form of the address",
 	"GET /t/:tenant/db/v3":          "the same",
 	"GET /t/:tenant/db/v3-protobuf": "the same",
+
+	"GET /v1/*":    "behind it stand the endpoints of Vault's protocol, each with its action; package vaultapi refuses one without",
+	"HEAD /v1/*":   "the same",
+	"POST /v1/*":   "the same",
+	"PUT /v1/*":    "the same",
+	"PATCH /v1/*":  "the same",
+	"DELETE /v1/*": "the same",
+	"LIST /v1/*":   "the same",
 
 	"GET /healthz":  "for supervisors; says one word of the appliance",
 	"HEAD /healthz": "the same",
@@ -122,6 +134,7 @@ func New(log *slog.Logger, o Options, surfaces ...Surface) *Server {
 		AppName: "Coffer", DisableStartupMessage: true, DisableDefaultContentType: true,
 		StrictRouting: true, CaseSensitive: true, Immutable: true, DisablePreParseMultipartForm: true,
 		BodyLimit: MaxBody, ReadBufferSize: maxHeader + 512, ErrorHandler: s.fail,
+		RequestMethods: append(slices.Clone(fiber.DefaultMethods), methodList),
 	})
 	server := s.app.Server()
 	server.ConnState = func(c net.Conn, state fasthttp.ConnState) {

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"coffer/app/domain"
+	"coffer/app/httpd"
 	"coffer/tenants/guard"
 	"coffer/tenants/sqlite"
 )
@@ -135,11 +135,8 @@ func protocolError(field, format string, args ...any) *domain.Error {
 
 // decode reads a body strictly in its types: no text is altered on the way.
 func decode(body []byte, into any) error {
-	if !utf8.Valid(body) {
-		return protocolError("body", "not UTF-8")
-	}
-	if strings.Contains(string(body), `\u`) && loneSurrogate(body) {
-		return protocolError("body", "an escape is half a character")
+	if !httpd.ValidText(body) {
+		return protocolError("body", "not UTF-8, or an escape is half a character")
 	}
 	err := json.Unmarshal(body, into)
 	if ours, ok := errors.AsType[*domain.Error](err); ok {
@@ -152,43 +149,6 @@ func decode(body []byte, into any) error {
 		return protocolError("body", "not JSON as the protocol has it")
 	}
 	return nil
-}
-
-// loneSurrogate finds an escape \uD800 to \uDFFF without its other half, which
-// the decoder would replace.
-func loneSurrogate(b []byte) bool {
-	for i := 0; i+1 < len(b); i++ {
-		if b[i] != '\\' {
-			continue
-		}
-		if b[i+1] != 'u' {
-			i++
-			continue
-		}
-		unit := escaped(b[i:])
-		switch {
-		case unit >= 0xDC00 && unit <= 0xDFFF:
-			return true
-		case unit >= 0xD800 && unit <= 0xDBFF:
-			if i += 6; i >= len(b) {
-				return true
-			}
-			if low := escaped(b[i:]); low < 0xDC00 || low > 0xDFFF {
-				return true
-			}
-		}
-		i += 5
-	}
-	return false
-}
-
-// escaped is the code unit of an escape of four hexadecimal digits, 0 if there is none.
-func escaped(b []byte) uint64 {
-	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
-		return 0
-	}
-	n, _ := strconv.ParseUint(string(b[2:6]), 16, 16)
-	return n
 }
 
 // check refuses what is malformed or too much, before anything runs, and collects
