@@ -55,7 +55,7 @@ func Find(tx *store.Tx, id domain.TenantID) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	return decodeRecord(b)
+	return store.Remember(tx, b, decodeRecord)
 }
 
 // List reads the tenants' records by id, from the one after `after` on.

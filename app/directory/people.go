@@ -38,7 +38,7 @@ func (m Member) Live(now time.Time) bool { return m.Expires == nil || now.Before
 
 // PersonByUID finds the person recorded for a local user id.
 func PersonByUID(tx *store.Tx, uid uint32) (Person, bool, error) {
-	id, found, err := load[string](tx, bucketUIDs, []byte(strconv.FormatUint(uint64(uid), 10)))
+	id, found, err := recall[string](tx, bucketUIDs, []byte(strconv.FormatUint(uint64(uid), 10)))
 	if err != nil || !found {
 		return Person{}, false, err
 	}
@@ -47,7 +47,7 @@ func PersonByUID(tx *store.Tx, uid uint32) (Person, bool, error) {
 
 // PersonByID finds a person.
 func PersonByID(tx *store.Tx, id string) (Person, bool, error) {
-	return load[Person](tx, bucketPeople, []byte(id))
+	return recall[Person](tx, bucketPeople, []byte(id))
 }
 
 // PersonByName finds a person by name. People are few; no index holds their
@@ -117,7 +117,7 @@ func MembershipsOf(tx *store.Tx, person string, now time.Time) ([]Member, error)
 
 // Membership finds a person's live role in a tenant.
 func Membership(tx *store.Tx, tenant domain.TenantID, person string, now time.Time) (Member, bool, error) {
-	m, found, err := load[Member](tx, bucketMembers, within(tenant, person))
+	m, found, err := recall[Member](tx, bucketMembers, within(tenant, person))
 	if err != nil || !found || !m.Live(now) {
 		return Member{}, false, err
 	}

@@ -44,6 +44,16 @@ func put[T any](tx *store.Tx, bucket string, key []byte, v T) error {
 
 // load reads one record; a missing one is found == false.
 func load[T any](tx *store.Tx, bucket string, key []byte) (v T, found bool, err error) {
+	return read(tx, bucket, key, decode[T])
+}
+
+// recall is load for the records that nearly every request needs and that hold
+// nothing secret: what they decode to stays in memory.
+func recall[T any](tx *store.Tx, bucket string, key []byte) (v T, found bool, err error) {
+	return read(tx, bucket, key, func(b []byte) (T, error) { return store.Remember(tx, b, decode[T]) })
+}
+
+func read[T any](tx *store.Tx, bucket string, key []byte, decode func([]byte) (T, error)) (v T, found bool, err error) {
 	b, err := tx.Get(bucket, key)
 	if errors.Is(err, store.ErrNotFound) {
 		return v, false, nil
@@ -51,7 +61,7 @@ func load[T any](tx *store.Tx, bucket string, key []byte) (v T, found bool, err 
 	if err != nil {
 		return v, false, err
 	}
-	v, err = decode[T](b)
+	v, err = decode(b)
 	return v, err == nil, err
 }
 

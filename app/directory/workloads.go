@@ -92,7 +92,7 @@ func WorkloadPage(tx *store.Tx, tenant domain.TenantID, after string, limit int,
 
 // WorkloadByID finds a workload of a tenant.
 func WorkloadByID(tx *store.Tx, tenant domain.TenantID, id string) (Workload, bool, error) {
-	return load[Workload](tx, bucketWorkloads, within(tenant, id))
+	return recall[Workload](tx, bucketWorkloads, within(tenant, id))
 }
 
 // WorkloadByName finds a workload of a tenant by its name.
@@ -117,7 +117,7 @@ func TenantOfRole(tx *store.Tx, roleID string) (domain.TenantID, bool, error) {
 	if roleID == "" || len(roleID) > maxRoleID {
 		return "", false, nil // the store has no such keys, and would say so
 	}
-	return load[domain.TenantID](tx, bucketRoleIDs, []byte(roleID))
+	return recall[domain.TenantID](tx, bucketRoleIDs, []byte(roleID))
 }
 
 // RemoveWorkload removes a workload and its secret ids.

@@ -35,6 +35,8 @@ type handle struct {
 	hasher   *hasher
 	reserved int64 // bytes at the start of the file that have blocks
 
+	memo memo // of values that were decoded
+
 	durable atomic.Uint64                // bbolt's id of the newest transaction that is on stable storage
 	damage  atomic.Pointer[domain.Error] // the first damage found while running
 

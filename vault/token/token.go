@@ -109,7 +109,7 @@ func find(tx *store.Tx, hash []byte, now time.Time) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
-	t, err := decode(b)
+	t, err := store.Remember(tx, b, decode)
 	if err == nil && !now.Before(t.Expires) {
 		return Token{}, ErrUnknown
 	}
