@@ -188,6 +188,7 @@ func (c *conn) accept(size int) bool {
 	}
 	h, no := parseHead(c.in[:size])
 	if no != nil {
+		no.target = h.target
 		return c.refuse(no)
 	}
 	if c.config != nil && c.Conn == c.raw {

@@ -35,6 +35,7 @@ type refusal struct {
 	title  string
 	hint   string
 	field  string // of the request, if one is wrong
+	target string // of the request, as far as it is known
 }
 
 func bad(title string) *refusal { return &refusal{status: http.StatusBadRequest, title: title} }

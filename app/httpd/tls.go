@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"coffer/app/domain"
@@ -89,12 +90,7 @@ func (c *conn) answerPlain(h head) bool {
 // where to.
 func (no *refusal) answer(hsts bool) []byte {
 	id := domain.NewID("r_")
-	body, err := json.Marshal(Problem{
-		Type: problemType + kindOfStatus(no.status).String(), Title: no.title, Status: no.status, Kind: kindOfStatus(no.status).String(), Hint: no.hint, Field: no.field, RequestID: id,
-	})
-	if err != nil {
-		body = nil
-	}
+	body, media := no.body(id)
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", no.status, http.StatusText(no.status))
 	for _, h := range commonHeaders(hsts) {
@@ -105,8 +101,25 @@ func (no *refusal) answer(hsts bool) []byte {
 	}
 	fmt.Fprintf(&b, "%s: %s\r\n", RequestIDHeader, id)
 	fmt.Fprintf(&b, "Date: %s\r\nCache-Control: no-store\r\nConnection: close\r\n", time.Now().UTC().Format(http.TimeFormat))
-	fmt.Fprintf(&b, "Content-Type: application/problem+json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	fmt.Fprintf(&b, "Content-Type: %s\r\nContent-Length: %d\r\n\r\n%s", media, len(body), body)
 	return b.Bytes()
+}
+
+// body says what was wrong: to clients of Vault in the only form that they read, to
+// all others as problem details.
+func (no *refusal) body(id string) (body []byte, media string) {
+	var say any = Problem{
+		Type: problemType + kindOfStatus(no.status).String(), Title: no.title, Status: no.status, Kind: kindOfStatus(no.status).String(), Hint: no.hint, Field: no.field, RequestID: id,
+	}
+	media = "application/problem+json"
+	if strings.HasPrefix(no.target, "/v1/") {
+		say, media = map[string][]string{"errors": {no.title}}, "application/json"
+	}
+	body, err := json.Marshal(say)
+	if err != nil {
+		return nil, media
+	}
+	return body, media
 }
 
 func kindOfStatus(status int) domain.Kind {
