@@ -16,8 +16,8 @@ import (
 )
 
 func newTokenCommand(std Stdio) *cli.Command {
-	return group("token", "issue, look up and revoke short-lived tokens",
-		newTokenIssueCommand(std), newTokenLookupCommand(std), newTokenRevokeCommand(std), newTokenListCommand(std))
+	return group("token", "issue, look up, renew and revoke short-lived tokens",
+		newTokenIssueCommand(std), newTokenLookupCommand(std), newTokenRenewCommand(std), newTokenRevokeCommand(std), newTokenListCommand(std))
 }
 
 func newTokenIssueCommand(std Stdio) *cli.Command {
@@ -27,6 +27,12 @@ func newTokenIssueCommand(std Stdio) *cli.Command {
 		&cli.StringFlag{Name: "workload", Usage: "for the workload `NAME`"},
 		&cli.DurationFlag{Name: "ttl", Usage: "ends after `TIME`: 1h if not given, 24h at most"},
 		&cli.StringFlag{Name: "name", Usage: "display `NAME`"},
+		&cli.BoolFlag{Name: "renewable", Usage: "it can be renewed, until its maximum"},
+		&cli.DurationFlag{Name: "max-ttl", Usage: "no renewal goes past `TIME` after its issue: 24h if not given, and at most"},
+		&cli.DurationFlag{Name: "period", Usage: "each renewal gives `TIME`"},
+		&cli.IntFlag{Name: "uses", Usage: "it holds for `N` requests"},
+		&cli.StringSliceFlag{Name: "meta", Usage: "a note for programs, `KEY=VALUE`; may be repeated"},
+		&cli.BoolFlag{Name: "orphan", Usage: "it does not end with the token with which it is made; for owners"},
 	)
 	return clientCommand(std, &cli.Command{
 		Name: "issue", Usage: "issue a token no wider than yourself; printed this once", Flags: flags,
@@ -38,6 +44,11 @@ func newTokenIssueCommand(std Stdio) *cli.Command {
 		in := actions.TokenIssueIn{
 			Role: r.String("role"), Grants: r.StringSlice("grant"), Workload: r.String("workload"),
 			TTL: actions.Duration(r.Duration("ttl")), Name: r.String("name"),
+			Renewable: r.Bool("renewable"), MaxTTL: actions.Duration(r.Duration("max-ttl")), Period: actions.Duration(r.Duration("period")),
+			Uses: r.Int("uses"), Orphan: r.Bool("orphan"),
+		}
+		if in.Meta, err = pairs("meta", r.StringSlice("meta")); err != nil {
+			return err
 		}
 		var out actions.Issued
 		if err := r.client.call(r.Context.Context, http.MethodPost, path, nil, in, &out); err != nil {
@@ -45,6 +56,19 @@ func newTokenIssueCommand(std Stdio) *cli.Command {
 		}
 		return showToken(r, out)
 	})
+}
+
+// pairs reads KEY=VALUE.
+func pairs(flag string, list []string) (map[string]string, error) {
+	out := make(map[string]string, len(list))
+	for _, text := range list {
+		key, value, ok := strings.Cut(text, "=")
+		if _, twice := out[key]; !ok || twice {
+			return nil, domain.Fieldf(flag, "give each key once, as KEY=VALUE")
+		}
+		out[key] = value
+	}
+	return out, nil
 }
 
 // showToken prints a token bare, and what it is for people.
@@ -55,6 +79,9 @@ func showToken(r *run, out actions.Issued) error {
 			what = joinText(out.Capabilities)
 		}
 		r.say("token for %s (%s), ends %s, accessor %s", out.Tenant, what, timeText(out.Expires), out.Accessor)
+		for _, text := range out.Warnings {
+			r.say("warning: %s", text)
+		}
 		fmt.Fprintln(w, string(out.Token.Reveal()))
 	})
 }
@@ -95,6 +122,37 @@ func newTokenLookupCommand(std Stdio) *cli.Command {
 		return ask(r, http.MethodPost, "/api/v1/token/lookup", nil, in, func(w io.Writer, out actions.TokenInfo) {
 			fmt.Fprintf(w, "accessor:  %s\ntenant:    %s\nprincipal: %s\nmay:       %s\nissued:    %s\nends:      %s\n",
 				out.Accessor, out.Tenant, out.Principal, tokenBound(out), timeText(out.Issued), timeText(out.Expires))
+			if out.Renewable {
+				fmt.Fprintf(w, "renewable: until %s\n", timeText(out.Max))
+			}
+			if out.Parent != "" {
+				fmt.Fprintf(w, "parent:    %s\n", out.Parent)
+			}
+			if out.Uses > 0 {
+				fmt.Fprintf(w, "uses left: %d of %d\n", out.UsesLeft, out.Uses)
+			}
+		})
+	})
+}
+
+// tokenRenewal is the wire form of a renewal.
+type tokenRenewal struct {
+	heldToken
+	Increment actions.Duration `json:"increment,omitempty"`
+}
+
+func newTokenRenewCommand(std Stdio) *cli.Command {
+	flags := append(clientFlags(), &cli.DurationFlag{Name: "increment", Usage: "it lives for `TIME` from now on; without it, for as long as it was made"})
+	return clientCommand(std, &cli.Command{
+		Name: "renew", Usage: "let a token live longer, up to its maximum", ArgsUsage: "[TOKEN]", Flags: flags,
+	}, 0, 1, func(r *run) error {
+		t, err := tokenArgument(r)
+		if err != nil {
+			return err
+		}
+		in := tokenRenewal{heldToken{string(t.Reveal())}, actions.Duration(r.Duration("increment"))}
+		return ask(r, http.MethodPost, "/api/v1/token/renew", nil, in, func(w io.Writer, out actions.TokenInfo) {
+			fmt.Fprintf(w, "renewed %s of %s, ends %s, at most %s\n", out.Accessor, out.Tenant, timeText(out.Expires), timeText(out.Max))
 		})
 	})
 }
@@ -108,17 +166,22 @@ func tokenBound(t actions.TokenInfo) string {
 
 func newTokenRevokeCommand(std Stdio) *cli.Command {
 	return clientCommand(std, &cli.Command{
-		Name: "revoke", Usage: "revoke a token at once and for good", ArgsUsage: "TOKEN or ACCESSOR", Flags: tenantFlags(),
+		Name: "revoke", Usage: "revoke a token and those made with it, at once and for good", ArgsUsage: "TOKEN or ACCESSOR", Flags: tenantFlags(),
 	}, 0, 1, func(r *run) error {
-		var out actions.TokenInfo
+		var out actions.TokenRevoked
 		if err := revoke(r, &out); err != nil {
 			return err
 		}
-		return r.show(out, func(w io.Writer) { fmt.Fprintf(w, "revoked %s of %s\n", out.Accessor, out.Tenant) })
+		return r.show(out, func(w io.Writer) {
+			fmt.Fprintf(w, "revoked %s of %s\n", out.Accessor, out.Tenant)
+			if out.Revoked > 1 {
+				fmt.Fprintf(w, "with it %d that were made with it\n", out.Revoked-1)
+			}
+		})
 	})
 }
 
-func revoke(r *run, out *actions.TokenInfo) error {
+func revoke(r *run, out *actions.TokenRevoked) error {
 	if arg := r.Args().First(); arg != "" && arg != "-" && !strings.HasPrefix(arg, token.Prefix) {
 		path, err := r.tenantPath("tokens", arg)
 		if err != nil {

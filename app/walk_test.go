@@ -26,6 +26,7 @@ var inputs = map[string]struct {
 	"PUT /api/v1/tenants/:tenant/dashboards/:name":   {body: object{"queries": []string{"shop"}}},
 	"POST /api/v1/token/lookup":                      {body: object{"token": "x"}},
 	"POST /api/v1/token/revoke":                      {body: object{"token": "x"}},
+	"POST /api/v1/token/renew":                       {body: object{"token": "x"}},
 	"POST /api/v1/tenants": {body: object{
 		"id": "initech", "name": "Initech", "retention_days": 30, "workload": object{"name": "shop", "grants": []string{"sql:analyst"}}, "token": object{},
 	}},
@@ -141,6 +142,8 @@ func TestEveryActionHasARoute(t *testing.T) {
 	routed := map[domain.Action]bool{
 		authz.SQLWrite:    true, // with sql.query, by the text
 		authz.SQLRollback: true, // nobody asks for it
+
+		authz.TokenOrphan: true, authz.TokenRevokeAlone: true, // with those without the word, by the input
 	}
 	for _, route := range api.New(nil, slog.New(slog.DiscardHandler)).Routes() {
 		routed[route.Action] = true

@@ -129,7 +129,7 @@ func (u *UI) tokenIssue(r *request) error {
 }
 
 func (u *UI) tokenRevoke(r *request) error {
-	if _, err := do(r, actions.TokenRevoke, actions.TokenRef{Tenant: string(r.tenant), Accessor: r.text("accessor")}); err != nil {
+	if _, err := do(r, actions.TokenRevoke, actions.TokenRevokeIn{TokenRef: actions.TokenRef{Tenant: string(r.tenant), Accessor: r.text("accessor")}}); err != nil {
 		f, err := r.refused("revoke", err)
 		if err != nil {
 			return err

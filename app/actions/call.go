@@ -84,7 +84,7 @@ var worksWhileClosed = map[domain.Action]bool{
 	authz.AuditRead: true, authz.AuditVerify: true, authz.MemberList: true, authz.AlertTenant: true,
 	authz.InvitationList: true, authz.InvitationRevoke: true,
 	authz.MigrationStatus: true, authz.MigrationRestore: true,
-	authz.TokenList: true, authz.TokenRevoke: true, authz.TokenDiscard: true, authz.TokenLookup: true,
+	authz.TokenList: true, authz.TokenShow: true, authz.TokenRevoke: true, authz.TokenRevokeAlone: true, authz.TokenDiscard: true, authz.TokenLookup: true,
 }
 
 func (c *call) checkActive(tx *store.Tx) error {

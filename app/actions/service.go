@@ -75,7 +75,7 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 		door: newDoor(p.Door, p.Clock), claims: map[string]struct{}{},
 		streams: newStreams(p.Streams), raise: p.Raise,
 	}
-	if err := s.registerTenants(ctx); err != nil {
+	if err := errors.Join(s.registerTenants(ctx), token.Index(ctx, p.DB)); err != nil {
 		return nil, err
 	}
 	return s, s.recover(ctx)

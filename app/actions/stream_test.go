@@ -294,7 +294,7 @@ func TestRevokedTokenEndsItsStreams(t *testing.T) {
 	k := newKit(t, actions.StreamLimits{Idle: time.Hour})
 	who := k.bearer(domain.Owner)
 	k.send(who, "", "BEGIN IMMEDIATE", "INSERT INTO t VALUES (1, 'a')").want(t, "", "")
-	run(k, k.owner(), actions.TokenRevoke, actions.TokenRef{Tenant: "acme", Accessor: who.Subject.Token})
+	run(k, k.owner(), actions.TokenRevoke, actions.TokenRevokeIn{TokenRef: actions.TokenRef{Tenant: "acme", Accessor: who.Subject.Token}})
 	k.send(k.owner(), "", "INSERT INTO t VALUES (2, 'b')", count).want(t, "", "1")
 }
 

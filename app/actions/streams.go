@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"slices"
 	"sync"
 	"time"
 
@@ -277,13 +278,13 @@ func (s *Service) abandonTx(ctx context.Context, st *stream, why string) {
 	_, _ = p.Finish(ctx, outcome, detail)
 }
 
-// endStreams ends the streams that were opened with a credential which has been
+// endStreams ends the streams that were opened with credentials which have been
 // revoked. One that a request uses just now ends when nobody comes back to it.
-func (s *Service) endStreams(accessor string) {
+func (s *Service) endStreams(accessors ...string) {
 	s.streams.mu.Lock()
 	var all []*stream
 	for _, st := range s.streams.open {
-		if st.who.Credential() == accessor {
+		if slices.Contains(accessors, st.who.Credential()) {
 			all = append(all, st)
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"strings"
+	"fmt"
 	"time"
 
 	"coffer/app/authn"
@@ -24,6 +24,14 @@ type TokenIssueIn struct {
 	Workload string   `json:"workload,omitempty" doc:"name of the workload for which it stands, in place of a role"`
 	TTL      Duration `json:"ttl,omitempty" doc:"lifetime, 1s to 24h" schema:"default=1h"`
 	Name     string   `json:"name,omitempty" doc:"a note for people" schema:"maxLength=128"`
+
+	Renewable bool              `json:"renewable,omitempty" doc:"whether it can be renewed, until 24h or max_ttl after its issue"`
+	MaxTTL    Duration          `json:"max_ttl,omitempty" doc:"what renewing never goes past, up to 24h" schema:"default=24h"`
+	Period    Duration          `json:"period,omitempty" doc:"what each renewal gives, up to 24h; it ends 24h after its issue all the same"`
+	Uses      int               `json:"uses,omitempty" doc:"requests for which it holds; any number if 0" schema:"minimum=0,maximum=1000000,default=0"`
+	Meta      map[string]string `json:"meta,omitempty" doc:"notes for programs, at most 32"`
+	Orphan    bool              `json:"orphan,omitempty" doc:"whether it lives on when the token ends with which it is made; for owners"`
+	Path      string            `json:"-"` // of the Vault API, "" for none
 }
 
 // Issued is a new token; its text is shown this once.
@@ -34,26 +42,37 @@ type Issued struct {
 	Role         domain.Role        `json:"role,omitempty"`
 	Capabilities []authz.Capability `json:"capabilities,omitempty"`
 	Expires      time.Time          `json:"expires"`
+	Renewable    bool               `json:"renewable,omitempty"`
+	Max          time.Time          `json:"max" doc:"what renewing never goes past"`
+	Parent       string             `json:"parent,omitempty" doc:"accessor of the token with which it was made, and with which it ends"`
+	Warnings     []string           `json:"warnings,omitempty" doc:"what it is other than was asked for"`
 }
 
 func issued(text domain.Secret, t token.Token) Issued {
 	return Issued{
 		Token: domain.DiscloseText(text), Accessor: t.Accessor, Tenant: t.Tenant,
 		Role: t.Layer.Role, Capabilities: t.Layer.Capabilities, Expires: t.Expires,
+		Renewable: t.Renewable, Max: t.Max, Parent: t.Parent,
 	}
 }
 
-// TokenIssue issues a token no wider than its maker.
+// TokenIssue issues a token no wider than its maker. What is made with a token is
+// its child, and ends with it; an orphan is none.
 var TokenIssue = Operation[TokenIssueIn, Issued]{
 	action:  authz.TokenIssue,
+	also:    authz.TokenOrphan,
 	creates: true,
 	ask: func(_ context.Context, _ *Service, in TokenIssueIn) (authz.Request, error) {
 		tenant, err := domain.ParseTenantID(in.Tenant)
 		if err != nil {
 			return authz.Request{}, err
 		}
+		r := authz.Request{Tenant: tenant}
+		if in.Orphan {
+			r.Action = authz.TokenOrphan
+		}
 		_, err = in.spec()
-		return authz.Request{Tenant: tenant}, err
+		return r, err
 	},
 	act: func(ctx context.Context, c *call, in TokenIssueIn) (out Issued, err error) {
 		spec, err := in.spec()
@@ -62,14 +81,18 @@ var TokenIssue = Operation[TokenIssueIn, Issued]{
 		}
 		err = c.change(ctx, func(tx *store.Tx) error {
 			now := c.clock.Now()
-			if err := c.fill(tx, &spec, in.Workload, now); err != nil {
+			if err := c.fill(tx, &spec, in, now); err != nil {
 				return err
 			}
 			text, t, err := token.Issue(tx, spec, now)
 			out = issued(text, t)
+			out.Warnings = in.warnings(t)
 			return err
 		})
 		if err == nil {
+			if out.Parent != "" {
+				c.detail["parent"] = out.Parent
+			}
 			c.detail["accessor"], c.detail["for"], c.detail["expires"] = out.Accessor, spec.Principal.String(), out.Expires
 		}
 		return out, err
@@ -82,7 +105,13 @@ func (in TokenIssueIn) spec() (token.Spec, error) {
 	if err != nil {
 		return token.Spec{}, err
 	}
-	s := token.Spec{TTL: ttl, Tenant: domain.TenantID(in.Tenant)}
+	s := token.Spec{
+		TTL: ttl, Tenant: domain.TenantID(in.Tenant), Renewable: in.Renewable, MaxTTL: time.Duration(in.MaxTTL),
+		Period: time.Duration(in.Period), Uses: in.Uses, Meta: in.Meta, Path: in.Path,
+	}
+	if err := s.Check(); err != nil {
+		return token.Spec{}, err
+	}
 	switch {
 	case in.Role != "" && (len(in.Grants) > 0 || in.Workload != ""):
 		return token.Spec{}, domain.Fieldf("role", "give a role, or grants, not both; a workload has no role")
@@ -107,10 +136,10 @@ func (in TokenIssueIn) spec() (token.Spec, error) {
 }
 
 // fill decides for whom the token stands and checks that its maker may.
-func (c *call) fill(tx *store.Tx, s *token.Spec, workload string, now time.Time) error {
+func (c *call) fill(tx *store.Tx, s *token.Spec, in TokenIssueIn, now time.Time) error {
 	me := c.who.Subject
 	s.Principal, s.IssuedBy = me.Principal, me.Principal.ID
-	if workload != "" {
+	if workload := in.Workload; workload != "" {
 		w, err := directory.WorkloadByName(tx, s.Tenant, workload)
 		if err != nil {
 			return err
@@ -132,24 +161,30 @@ func (c *call) fill(tx *store.Tx, s *token.Spec, workload string, now time.Time)
 		}
 		s.Layer = own[len(own)-1] // the narrowest: a token's own bound comes last
 	}
-	if err := c.shorten(tx, s, now); err != nil {
-		return err
+	if me.Token != "" && !in.Orphan {
+		parent, err := token.Held(tx, me.Home, me.Token, now)
+		if err != nil {
+			return err
+		}
+		s.Parent = &parent
 	}
 	return authz.MayDelegate(me, s.Tenant, s.Layer)
 }
 
-// shorten lets a token that was asked for with a token end no later than that
-// one: else a stolen token could be made to last for ever.
-func (c *call) shorten(tx *store.Tx, s *token.Spec, now time.Time) error {
-	me := c.who.Subject
-	if me.Token == "" {
-		return nil
+// warnings say what the token is other than was asked for.
+func (in TokenIssueIn) warnings(t token.Token) (out []string) {
+	asked := cmp.Or(time.Duration(in.TTL), domain.DefaultTTL)
+	switch got := t.Expires.Sub(t.Issued); {
+	case got >= asked:
+	case t.Parent != "":
+		out = append(out, fmt.Sprintf("it lives for %v instead of %v: no token outlives the one with which it is made, or its maximum", got.Round(time.Second), asked))
+	default:
+		out = append(out, fmt.Sprintf("it lives for %v instead of %v, which is more than its maximum", got.Round(time.Second), asked))
 	}
-	held, err := token.ByAccessor(tx, me.Home, me.Token, now)
-	if err == nil {
-		s.TTL = min(s.TTL, held.Expires.Sub(now))
+	if in.Period > 0 {
+		out = append(out, "a token with a period ends too, 24h after its issue at the latest")
 	}
-	return err
+	return out
 }
 
 // TokenInfo is what can be shown of a token.
@@ -163,157 +198,31 @@ type TokenInfo struct {
 	Capabilities []authz.Capability `json:"capabilities,omitempty"`
 	Issued       time.Time          `json:"issued"`
 	Expires      time.Time          `json:"expires"`
+
+	Parent    string            `json:"parent,omitempty" doc:"accessor of the token with which it was made, and with which it ends"`
+	Renewable bool              `json:"renewable,omitempty"`
+	Max       time.Time         `json:"max" doc:"what renewing never goes past"`
+	Renewed   *time.Time        `json:"renewed,omitempty"`
+	TTL       Duration          `json:"ttl" doc:"for which it was made"`
+	MaxTTL    Duration          `json:"max_ttl,omitempty" doc:"that was asked for"`
+	Period    Duration          `json:"period,omitempty"`
+	Uses      int               `json:"uses,omitempty" doc:"requests for which it was made; any number if 0"`
+	UsesLeft  int               `json:"uses_left,omitempty"`
+	Meta      map[string]string `json:"meta,omitempty"`
+	Path      string            `json:"path,omitempty" doc:"of the Vault API, by which it was made"`
 }
 
 func infoOf(t token.Token) TokenInfo {
-	return TokenInfo{
+	out := TokenInfo{
 		Accessor: t.Accessor, Tenant: t.Tenant, Principal: t.Principal.String(), IssuedBy: t.IssuedBy, Name: t.Name,
 		Role: t.Layer.Role, Capabilities: t.Layer.Capabilities, Issued: t.Issued, Expires: t.Expires,
+		Parent: t.Parent, Renewable: t.Renewable, Max: t.Max, TTL: Duration(t.TTL), MaxTTL: Duration(t.MaxTTL), Period: Duration(t.Period),
+		Uses: t.Uses, UsesLeft: t.Left, Meta: t.Meta, Path: t.Path,
 	}
-}
-
-// TokenHeld names a token by its text, which proves that one holds it.
-type TokenHeld struct {
-	Token domain.Secret `json:"token" doc:"the token itself, which proves that one holds it"`
-}
-
-// askHeld finds the tenant of the token, in whose log the event belongs.
-func askHeld(ctx context.Context, s *Service, in TokenHeld) (r authz.Request, err error) {
-	err = s.db.View(ctx, func(tx *store.Tx) error {
-		t, err := token.Lookup(tx, in.Token, s.clock.Now())
-		r = authz.Request{Tenant: t.Tenant, Resource: t.Accessor}
-		return err
-	})
-	if errors.Is(err, token.ErrUnknown) {
-		e := domain.Errorf(domain.NotFound, "the token is not valid: it may have expired or been revoked")
-		e.Err = err
-		return r, e
+	if !t.Renewed.IsZero() {
+		out.Renewed = &t.Renewed
 	}
-	return r, err
-}
-
-// TokenLookup shows what a token that one holds may do and when it ends.
-var TokenLookup = Operation[TokenHeld, TokenInfo]{
-	action: authz.TokenLookup,
-	ask:    askHeld,
-	act: func(ctx context.Context, c *call, in TokenHeld) (out TokenInfo, err error) {
-		err = c.db.View(ctx, func(tx *store.Tx) error {
-			t, err := token.Lookup(tx, in.Token, c.clock.Now())
-			out = infoOf(t)
-			return err
-		})
-		return out, err
-	},
-}
-
-// TokenDiscard revokes a token that one holds.
-var TokenDiscard = Operation[TokenHeld, TokenInfo]{
-	action: authz.TokenDiscard,
-	ask:    askHeld,
-	act: func(ctx context.Context, c *call, in TokenHeld) (out TokenInfo, err error) {
-		err = c.change(ctx, func(tx *store.Tx) error {
-			t, err := token.Lookup(tx, in.Token, c.clock.Now())
-			if err != nil {
-				return err
-			}
-			out = infoOf(t)
-			return token.Revoke(tx, t)
-		})
-		if err == nil {
-			c.endStreams(out.Accessor)
-		}
-		return out, err
-	},
-}
-
-// TokenRef names a token of a tenant by its accessor.
-type TokenRef struct {
-	Tenant   string `path:"tenant" json:"-"`
-	Accessor string `path:"accessor" json:"-"`
-}
-
-// TokenRevoke revokes a token by its accessor.
-var TokenRevoke = Operation[TokenRef, TokenInfo]{
-	action: authz.TokenRevoke,
-	ask: func(ctx context.Context, s *Service, in TokenRef) (authz.Request, error) {
-		tenant, err := domain.ParseTenantID(in.Tenant)
-		if err != nil {
-			return authz.Request{}, err
-		}
-		// It will stand in the log: a token that somebody puts here must not.
-		if _, err := domain.ParseName("accessor", in.Accessor); err != nil || !strings.HasPrefix(in.Accessor, token.AccessorPrefix) {
-			return authz.Request{}, domain.Fieldf("accessor", "not the accessor of a token, such as %s…", token.AccessorPrefix).
-				WithHint("see: coffer token list; a token itself is revoked with: coffer token revoke -")
-		}
-		r := authz.Request{Tenant: tenant, Resource: in.Accessor}
-		err = s.db.View(ctx, func(tx *store.Tx) error {
-			t, err := token.ByAccessor(tx, tenant, in.Accessor, s.clock.Now())
-			r.OwnedBy = ownerOf(t)
-			if domain.KindOf(err) == domain.NotFound {
-				err = nil // act says so to those who may know
-			}
-			return err
-		})
-		return r, err
-	},
-	act: func(ctx context.Context, c *call, in TokenRef) (out TokenInfo, err error) {
-		err = c.change(ctx, func(tx *store.Tx) error {
-			t, err := token.ByAccessor(tx, c.permit.Tenant(), in.Accessor, c.clock.Now())
-			if err != nil {
-				return err
-			}
-			out = infoOf(t)
-			return token.Revoke(tx, t)
-		})
-		if err == nil {
-			c.endStreams(out.Accessor)
-		}
-		return out, err
-	},
-}
-
-// ownerOf is the principal to whom a token belongs for "own only" roles: who
-// asked for it.
-func ownerOf(t token.Token) string { return t.IssuedBy }
-
-// TenantRef names a tenant.
-type TenantRef struct {
-	Tenant string `path:"tenant" json:"-"`
-}
-
-func askTenant(_ context.Context, _ *Service, in TenantRef) (authz.Request, error) {
-	tenant, err := domain.ParseTenantID(in.Tenant)
-	return authz.Request{Tenant: tenant}, err
-}
-
-// TokenListOut is a page of a tenant's live tokens; Next is the cursor of the one
-// after it.
-type TokenListOut struct {
-	Tokens []TokenInfo `json:"tokens"`
-	Next   string      `json:"next,omitempty"`
-}
-
-// TokenList lists live tokens by accessor; some roles see their own only.
-var TokenList = Operation[TenantPage, TokenListOut]{
-	action: authz.TokenList,
-	ask:    askTenantPage,
-	act: func(ctx context.Context, c *call, in TenantPage) (TokenListOut, error) {
-		out := TokenListOut{Tokens: []TokenInfo{}}
-		err := c.db.View(ctx, func(tx *store.Tx) error {
-			mine := func(t token.Token) bool {
-				return !c.permit.Grant().OwnOnly() || ownerOf(t) == c.who.Subject.Principal.ID
-			}
-			limit := in.size()
-			page, err := token.Page(tx, c.permit.Tenant(), c.clock.Now(), in.After, limit+1, mine)
-			page, out.Next = cut(page, limit, func(t token.Token) string { return t.Accessor })
-			for _, t := range page {
-				out.Tokens = append(out.Tokens, infoOf(t))
-			}
-			return err
-		})
-		c.detail["count"] = len(out.Tokens)
-		return out, err
-	},
+	return out
 }
 
 // Login is a workload's role id and secret id.
@@ -364,6 +273,7 @@ var WorkloadLogin = Operation[Login, Issued]{
 			text, t, err := token.Issue(tx, token.Spec{
 				Tenant: w.Tenant, Principal: domain.Principal{Kind: domain.Workload, ID: w.ID},
 				Layer: authz.Layer{Capabilities: w.Capabilities}, IssuedBy: w.ID, TTL: ttl,
+				Renewable: true, Meta: map[string]string{"role_name": w.Name}, Path: "auth/approle/login",
 			}, c.clock.Now())
 			out = issued(text, t)
 			c.detail["secret_id"] = secretID.Accessor

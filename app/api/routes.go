@@ -50,6 +50,7 @@ func (a *API) routes() []route {
 
 		on(a, post, v1+"/login/workload", actions.WorkloadLogin),
 		on(a, post, v1+"/token/lookup", actions.TokenLookup),
+		on(a, post, v1+"/token/renew", actions.TokenRenew),
 		on(a, post, v1+"/token/revoke", actions.TokenDiscard),
 
 		on(a, post, v1+"/setup-link", actions.SetupLink),
@@ -123,6 +124,7 @@ func (a *API) routes() []route {
 
 		on(a, get, tenant+"/tokens", actions.TokenList),
 		on(a, post, tenant+"/tokens", actions.TokenIssue),
+		on(a, get, tenant+"/tokens/:accessor", actions.TokenShow),
 		on(a, remove, tenant+"/tokens/:accessor", actions.TokenRevoke),
 
 		on(a, post, tenant+"/sql", actions.SQL),

@@ -17,7 +17,7 @@ import (
 func Again(tx *store.Tx, s authz.Subject, tenant domain.TenantID, now time.Time) (authz.Subject, error) {
 	switch {
 	case s.Token != "":
-		t, err := token.ByAccessor(tx, s.Home, s.Token, now)
+		t, err := token.Held(tx, s.Home, s.Token, now)
 		if domain.KindOf(err) == domain.NotFound {
 			return authz.Subject{}, token.ErrUnknown
 		}

@@ -12,16 +12,32 @@ import (
 
 // Bearer says for whom a token stands. Its subject reaches the token's tenant
 // alone, and there what both its principal, as of now, and the token itself may.
+// A use of one that holds for a number of requests is spent when this returns.
 func Bearer(ctx context.Context, db *store.Store, text domain.Secret, now time.Time) (s authz.Subject, err error) {
+	counted := false
 	err = db.View(ctx, func(tx *store.Tx) error {
 		t, err := token.Lookup(tx, text, now)
+		if counted = t.Uses > 0; err != nil || counted {
+			return err
+		}
+		s, err = SubjectOf(tx, t, now)
+		return err
+	})
+	if err != nil || !counted {
+		return s, err
+	}
+	_, err = db.Update(ctx, func(tx *store.Tx) error {
+		t, err := token.Spend(tx, text, now)
 		if err != nil {
 			return err
 		}
 		s, err = SubjectOf(tx, t, now)
 		return err
 	})
-	return s, err
+	if err != nil {
+		return authz.Subject{}, err
+	}
+	return s, nil
 }
 
 // SubjectOf gives the subject of a live token.
@@ -54,6 +70,6 @@ func SubjectOf(tx *store.Tx, t token.Token, now time.Time) (authz.Subject, error
 		Principal: t.Principal,
 		Home:      t.Tenant,
 		Token:     t.Accessor,
-		Tenants:   map[domain.TenantID][]authz.Layer{t.Tenant: append(layers, t.Layer)},
+		Tenants:   map[domain.TenantID][]authz.Layer{t.Tenant: append(append(layers, t.Above...), t.Layer)},
 	}, nil
 }

@@ -102,11 +102,15 @@ const (
 	WorkloadRemove   domain.Action = "workload.remove"
 	WorkloadLogin    domain.Action = "workload.login"
 
-	TokenIssue   domain.Action = "token.issue"
-	TokenLookup  domain.Action = "token.lookup"
-	TokenList    domain.Action = "token.list"
-	TokenRevoke  domain.Action = "token.revoke"
-	TokenDiscard domain.Action = "token.discard"
+	TokenIssue       domain.Action = "token.issue"
+	TokenOrphan      domain.Action = "token.orphan"
+	TokenLookup      domain.Action = "token.lookup"
+	TokenRenew       domain.Action = "token.renew"
+	TokenList        domain.Action = "token.list"
+	TokenShow        domain.Action = "token.show"
+	TokenRevoke      domain.Action = "token.revoke"
+	TokenRevokeAlone domain.Action = "token.revoke-alone"
+	TokenDiscard     domain.Action = "token.discard"
 
 	SQLQuery domain.Action = "sql.query"
 	SQLWrite domain.Action = "sql.write"
@@ -222,10 +226,14 @@ var table = []Info{
 	{Action: WorkloadLogin, Stranger: true, Scope: Open, Changes: true, Meaning: "log in with role id and secret id for a token", Resource: "workload"},
 
 	{Action: TokenIssue, StepUp: true, Scope: Tenant, Changes: true, Roles: managers, Own: append(slices.Clone(selves), domain.ClientAuditor), Meaning: "issue a token no wider than oneself", Resource: "token"},
+	{Action: TokenOrphan, StepUp: true, Scope: Tenant, Changes: true, Roles: owner, Meaning: "issue a token that lives on when the one ends with which it is made", Resource: "token"},
 	{Action: TokenLookup, Scope: Open, Meaning: "look up a token that one holds", Resource: "token"},
+	{Action: TokenRenew, Scope: Open, Changes: true, Meaning: "let a token that one holds live longer, up to its maximum", Resource: "token"},
 	{Action: TokenList, Scope: Tenant, Roles: managers, Own: append(slices.Clone(selves), domain.ClientAuditor), Meaning: "list live tokens by accessor"},
-	{Action: TokenRevoke, Scope: Tenant, Changes: true, Roles: managers, Own: append(slices.Clone(selves), domain.ClientAuditor), Meaning: "revoke a token at once and for good", Resource: "token"},
-	{Action: TokenDiscard, Scope: Open, Changes: true, Meaning: "revoke a token that one holds", Resource: "token"},
+	{Action: TokenShow, Scope: Tenant, Roles: managers, Own: append(slices.Clone(selves), domain.ClientAuditor), Meaning: "show a live token by its accessor", Resource: "token"},
+	{Action: TokenRevoke, Scope: Tenant, Changes: true, Roles: managers, Own: append(slices.Clone(selves), domain.ClientAuditor), Meaning: "revoke a token and those made with it, at once and for good", Resource: "token"},
+	{Action: TokenRevokeAlone, Scope: Tenant, Changes: true, Roles: owner, Meaning: "revoke a token and let those made with it live on", Resource: "token"},
+	{Action: TokenDiscard, Scope: Open, Changes: true, Meaning: "revoke a token that one holds, and those made with it", Resource: "token"},
 
 	{Action: SQLQuery, Scope: Tenant, Roles: readers, Cap: capSQLRead, Meaning: "run a statement that only reads"},
 	{Action: SQLWrite, Scope: Tenant, Changes: true, Roles: managers, Cap: capSQLWrite, Meaning: "run a statement that changes data or schema"},

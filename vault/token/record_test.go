@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,10 +29,10 @@ type line struct {
 	Hex    string          `json:"hex,omitempty"`
 }
 
-// TestVectors puts the rows into a store and looks the tokens up by their texts.
-func TestVectors(t *testing.T) {
-	db := storetest.New(t, t.TempDir())
-	f, err := os.Open("testdata/v1/rows.jsonl")
+// putVectors puts rows into a store.
+func putVectors(t *testing.T, db *store.Store, path string) {
+	t.Helper()
+	f, err := os.Open(path)
 	must(t, err)
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
@@ -40,7 +41,7 @@ func TestVectors(t *testing.T) {
 		key, err := hex.DecodeString(l.Key)
 		must(t, err)
 		value := []byte(l.JSON)
-		if l.Hex != "" {
+		if l.JSON == nil {
 			value, err = hex.DecodeString(l.Hex)
 			must(t, err)
 		} else if again, err := token.Recode(value); err != nil || !bytes.Equal(again, value) {
@@ -48,6 +49,40 @@ func TestVectors(t *testing.T) {
 		}
 		update(t, db, func(tx *store.Tx) error { return tx.Put(l.Bucket, key, value) })
 	}
+}
+
+// TestVectors2 reads rows of version 2: a token, its child that was renewed and
+// used, and what leads to them.
+func TestVectors2(t *testing.T) {
+	db := storetest.New(t, t.TempDir())
+	putVectors(t, db, "testdata/v2/rows.jsonl")
+	at := time.Date(2026, 11, 18, 9, 20, 0, 0, time.UTC)
+	parent, err := lookup(t, db, domain.SecretString("cft_"+strings.Repeat("c", 52)), at)
+	must(t, err)
+	child, err := lookup(t, db, domain.SecretString("cft_"+strings.Repeat("d", 52)), at)
+	must(t, err)
+	want := token.Token{
+		Accessor: child.Accessor, Tenant: "acme", Principal: domain.Principal{Kind: domain.Workload, ID: "w_1"}, Layer: child.Layer,
+		IssuedBy: "w_1", Name: "terraform", Issued: start, Expires: start.Add(30 * time.Minute), Parent: parent.Accessor, Depth: 1,
+		Renewable: true, Max: start.Add(2 * time.Hour), TTL: 20 * time.Minute, MaxTTL: 2 * time.Hour, Period: 20 * time.Minute, Uses: 9, Left: 8,
+		Meta: map[string]string{"role_name": "load"}, Path: "auth/token/create", Renewed: start.Add(10 * time.Minute),
+	}
+	if diff := cmp.Diff(want, child, cmp.AllowUnexported(authz.Capability{})); diff != "" {
+		t.Error(diff)
+	}
+	if n := token.Counted(t, db, "acme"); n != 2 {
+		t.Errorf("%d tokens are counted", n)
+	}
+	must(t, second(db.Update(t.Context(), func(tx *store.Tx) error { return token.CutOff(tx, "acme", "", start) })))
+	if _, err := lookup(t, db, domain.SecretString("cft_"+strings.Repeat("d", 52)), at); err == nil {
+		t.Error("it outlived the cut-off")
+	}
+}
+
+// TestVectors puts the rows into a store and looks the tokens up by their texts.
+func TestVectors(t *testing.T) {
+	db := storetest.New(t, t.TempDir())
+	putVectors(t, db, "testdata/v1/rows.jsonl")
 	capability, err := authz.ParseCapability("secret:read:stripe/*")
 	must(t, err)
 	sql, err := authz.ParseCapability("sql:analyst")
@@ -62,11 +97,13 @@ func TestVectors(t *testing.T) {
 			Accessor: "ta_3n2i6vvqhcm5qnvjm2ahcpqrxa", Tenant: "acme", Principal: domain.Principal{Kind: domain.Person, ID: "p_7"},
 			Layer: authz.Layer{Role: domain.Analyst}, IssuedBy: "p_7", Name: "nightly <report> & more",
 			Issued: at("2026-11-18T09:00:00.000000001Z"), Expires: at("2026-11-18T10:00:00.000000001Z"),
+			Max: at("2026-11-18T10:00:00.000000001Z"), TTL: time.Hour,
 		},
 		"cft_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb": {
 			Accessor: "ta_bbi6vvqhcm5qnvjm2ahcpqrxa3", Tenant: "globex", Principal: domain.Principal{Kind: domain.Workload, ID: "w_1"},
 			Layer: authz.Layer{Capabilities: []authz.Capability{capability, sql}}, IssuedBy: "w_1",
 			Issued: at("2026-11-18T09:00:00Z"), Expires: at("2026-11-19T09:00:00Z"),
+			Max: at("2026-11-19T09:00:00Z"), TTL: 24 * time.Hour,
 		},
 	} {
 		got, err := lookup(t, db, domain.SecretString(text), want.Issued)
@@ -86,7 +123,8 @@ func FuzzRecord(f *testing.F) {
 	for _, s := range []string{
 		`{"version":1,"accessor":"ta_1","tenant":"acme","principal":{"kind":"person","id":"p_1"},"layer":{"role":"analyst"},"issued_by":"p_1","issued":"2026-11-18T09:00:00Z","expires":"2026-11-18T10:00:00Z"}`,
 		`{"version":1,"accessor":"","tenant":"","principal":{"kind":"","id":""},"layer":{"capabilities":["sql:analyst"]},"issued_by":"","name":"n","issued":"2026-11-18T09:00:00Z","expires":"2026-11-18T10:00:00Z"}`,
-		`{"version":2}`, `{"version":1}`, `{}`, ``, `null`,
+		`{"version":2,"accessor":"ta_2","tenant":"acme","principal":{"kind":"person","id":"p_1"},"layer":{"role":"analyst"},"issued_by":"p_1","issued":"2026-11-18T09:00:00Z","expires":"2026-11-18T10:00:00Z","parent":"ta_1","depth":1,"renewable":true,"max":"2026-11-18T12:00:00Z","ttl":3600000000000,"max_ttl":10800000000000,"uses":3,"left":2,"meta":{"a":"b"},"path":"auth/token/create","renewed":"2026-11-18T09:30:00Z"}`,
+		`{"version":3}`, `{"version":2}`, `{"version":1}`, `{}`, ``, `null`,
 	} {
 		f.Add([]byte(s))
 	}

@@ -26,6 +26,15 @@ const (
 	bucketAccessors = "token-accessors" // tenant NUL accessor → SHA-256 of the token
 )
 
+// Bounds of a token. Each also bounds what one look-up costs.
+const (
+	MaxTokens = 200_000 // of one tenant, those that ended lately included: a program that asks for one at each call must not fill the store
+	MaxDepth  = 32      // parents above a token
+	MaxUses   = 1_000_000
+	MaxMeta   = 32  // entries
+	MaxText   = 512 // bytes of a key or value of them, and of a path
+)
+
 // Token is what is known of a token besides its own text.
 type Token struct {
 	Accessor  string
@@ -36,6 +45,21 @@ type Token struct {
 	Name      string           // a note for people, "" if none
 	Issued    time.Time
 	Expires   time.Time
+
+	Parent    string            // accessor of the token with which it was made, "" for none
+	Depth     int               // how many are above it
+	Renewable bool              //
+	Max       time.Time         // what renewing never goes past; Expires for one that cannot be renewed
+	TTL       time.Duration     // for which it was made, and what renewing gives unless something else is asked for
+	MaxTTL    time.Duration     // that was asked for, 0 for none
+	Period    time.Duration     // what renewing gives, always; 0 for none
+	Uses      int               // for how many requests it was made, 0 for any number
+	Left      int               // of those
+	Meta      map[string]string // what its maker noted
+	Path      string            // the path of the Vault API that made it, "" for none
+	Renewed   time.Time         // last; zero for never
+
+	Above []authz.Layer // bounds of the tokens above it that are not its own; found, not kept
 }
 
 // Spec is what to issue.
@@ -46,223 +70,128 @@ type Spec struct {
 	IssuedBy  string
 	Name      string
 	TTL       time.Duration // as checked by domain.ParseTTL
-}
 
-// MaxTokens is how many tokens of one tenant are kept, those that ended lately
-// included: a program that asks for one at each call must not fill the store.
-const MaxTokens = 50_000
+	Parent    *Token // with which it is made; nil for none
+	Renewable bool
+	MaxTTL    time.Duration // from now on; 0 for domain.MaxTTL
+	Period    time.Duration
+	Uses      int
+	Meta      map[string]string
+	Path      string
+}
 
 var maxTokens = MaxTokens
 
-// Issue makes a token. Its text is returned once and kept nowhere. The caller
-// has checked that the maker may delegate the layer.
-func Issue(tx *store.Tx, s Spec, now time.Time) (domain.Secret, Token, error) {
-	if s.TTL <= 0 || s.TTL > domain.MaxTTL {
-		return domain.Secret{}, Token{}, domain.Errorf(domain.Internal, "a token cannot live for %v", s.TTL)
+// Check says what is out of bounds.
+func (s Spec) Check() error {
+	switch {
+	case s.TTL <= 0 || s.TTL > domain.MaxTTL:
+		return domain.Errorf(domain.Internal, "a token cannot live for %v", s.TTL)
+	case s.MaxTTL < 0 || s.MaxTTL > domain.MaxTTL:
+		return domain.Fieldf("max_ttl", "%v is not between 0 and %v", s.MaxTTL, domain.MaxTTL)
+	case s.Period < 0 || s.Period > domain.MaxTTL:
+		return domain.Fieldf("period", "%v is not between 0 and %v", s.Period, domain.MaxTTL)
+	case s.Uses < 0 || s.Uses > MaxUses:
+		return domain.Fieldf("uses", "%d is not between 0 and %d", s.Uses, MaxUses)
+	case len(s.Meta) > MaxMeta:
+		return domain.Fieldf("meta", "%d entries are more than %d", len(s.Meta), MaxMeta)
+	case len(s.Path) > MaxText:
+		return domain.Errorf(domain.Internal, "a path of %d bytes", len(s.Path))
 	}
-	held, err := tx.Count(bucketAccessors, accessorKey(s.Tenant, ""))
-	if err != nil {
-		return domain.Secret{}, Token{}, err
+	for k, v := range s.Meta {
+		if _, err := domain.ParseText("meta", k, MaxText); err != nil {
+			return err
+		}
+		if _, err := domain.ParseText("meta", "."+v, MaxText); err != nil {
+			return err
+		}
 	}
-	if held >= maxTokens {
-		return domain.Secret{}, Token{}, domain.Errorf(domain.Limit, "%s has %d tokens, and more are not issued", s.Tenant, held).
-			WithHint("use a token until it ends instead of issuing one for each call; records of ended ones go after two days")
-	}
-	text := domain.SecretString(Prefix + strings.ToLower(rand.Text()+rand.Text()))
+	return nil
+}
+
+// ErrRestricted is the answer to who asks for a child of a token that holds for
+// a number of requests only.
+var ErrRestricted = domain.Errorf(domain.Invalid, "restricted use token cannot generate child tokens").
+	WithHint("ask with a token without a bound on its uses")
+
+// make gives the token that the spec describes. It ends with its parent at the
+// latest: else a stolen token could be made to last for ever.
+func (s Spec) make(now time.Time) (Token, error) {
 	t := Token{
 		Accessor: domain.NewID(AccessorPrefix), Tenant: s.Tenant, Principal: s.Principal, Layer: s.Layer,
 		IssuedBy: s.IssuedBy, Name: s.Name, Issued: now.UTC(), Expires: now.Add(s.TTL).UTC(),
+		Renewable: s.Renewable, TTL: s.TTL, MaxTTL: s.MaxTTL, Period: s.Period, Uses: s.Uses, Left: s.Uses,
+		Meta: s.Meta, Path: s.Path,
 	}
+	t.Max = now.Add(domain.MaxTTL).UTC()
+	if s.MaxTTL > 0 {
+		t.Max = now.Add(s.MaxTTL).UTC()
+	}
+	if p := s.Parent; p != nil {
+		switch {
+		case p.Tenant != s.Tenant:
+			return t, domain.Errorf(domain.Internal, "a token of %s with a parent of %s", s.Tenant, p.Tenant)
+		case p.Uses > 0:
+			return t, ErrRestricted
+		case p.Depth+1 > MaxDepth:
+			return t, domain.Errorf(domain.Limit, "the token has %d others above it, and can have no child", p.Depth).
+				WithHint("ask with a token that is nearer to the first")
+		}
+		t.Parent, t.Depth = p.Accessor, p.Depth+1
+		t.Max, t.Expires = earlier(t.Max, p.Max), earlier(t.Expires, p.Expires)
+	}
+	t.Expires = earlier(t.Expires, t.Max)
+	if !t.Renewable {
+		t.Max = t.Expires
+	}
+	return t, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// Issue makes a token. Its text is returned once and kept nowhere. The caller
+// has checked that the maker may delegate the layer, and that the parent lives.
+func Issue(tx *store.Tx, s Spec, now time.Time) (domain.Secret, Token, error) {
+	none := func(err error) (domain.Secret, Token, error) { return domain.Secret{}, Token{}, err }
+	if err := s.Check(); err != nil {
+		return none(err)
+	}
+	held, err := count(tx, s.Tenant)
+	if err != nil {
+		return none(err)
+	}
+	if held >= maxTokens {
+		return none(domain.Errorf(domain.Limit, "%s has %d tokens, and more are not issued", s.Tenant, held).
+			WithHint("use a token until it ends instead of issuing one for each call; records of ended ones go after two days"))
+	}
+	t, err := s.make(now)
+	if err != nil {
+		return none(err)
+	}
+	text := domain.SecretString(Prefix + strings.ToLower(rand.Text()+rand.Text()))
 	hash := sha256.Sum256(text.Reveal())
+	if err := put(tx, hash[:], t); err != nil {
+		return none(err)
+	}
+	if err := tx.Put(bucketAccessors, accessorKey(t.Tenant, t.Accessor), hash[:]); err != nil {
+		return none(err)
+	}
+	return text, t, errors.Join(index(tx, t), setCount(tx, t.Tenant, held+1))
+}
+
+func put(tx *store.Tx, hash []byte, t Token) error {
 	record, err := encode(t)
 	if err != nil {
-		return domain.Secret{}, Token{}, err
-	}
-	if err := tx.Put(bucketTokens, hash[:], record); err != nil {
-		return domain.Secret{}, Token{}, err
-	}
-	return text, t, tx.Put(bucketAccessors, accessorKey(t.Tenant, t.Accessor), hash[:])
-}
-
-// ErrUnknown is the answer to every token that does not hold: malformed, never
-// issued, revoked and expired look the same.
-var ErrUnknown = domain.BadCredential("the token is not valid: it may have expired or been revoked").
-	WithHint("issue a new one with: coffer token issue")
-
-// Lookup finds a live token by its text.
-func Lookup(tx *store.Tx, text domain.Secret, now time.Time) (Token, error) {
-	if text.Len() != tokenLen || !strings.HasPrefix(string(text.Reveal()), Prefix) {
-		return Token{}, ErrUnknown
-	}
-	// The map key is a hash, so how long the look-up takes tells nothing
-	// about how near a guess came.
-	hash := sha256.Sum256(text.Reveal())
-	return find(tx, hash[:], now)
-}
-
-// find gives a live token.
-func find(tx *store.Tx, hash []byte, now time.Time) (Token, error) {
-	b, err := tx.Get(bucketTokens, hash)
-	if errors.Is(err, store.ErrNotFound) {
-		return Token{}, ErrUnknown
-	}
-	if err != nil {
-		return Token{}, err
-	}
-	t, err := store.Remember(tx, b, decode)
-	if err == nil && !now.Before(t.Expires) {
-		return Token{}, ErrUnknown
-	}
-	return t, err
-}
-
-// each calls fn with every token, live or not, whose accessor's key has the
-// prefix, until fn returns store.ErrStop. key is the accessor's.
-func each(tx *store.Tx, prefix []byte, fn func(key []byte, t Token) error) error {
-	return eachAfter(tx, prefix, nil, fn)
-}
-
-// eachAfter is each from the accessor's key after `after` on.
-func eachAfter(tx *store.Tx, prefix, after []byte, fn func(key []byte, t Token) error) error {
-	return tx.Scan(bucketAccessors, prefix, after, func(key, hash []byte) error {
-		b, err := tx.Get(bucketTokens, hash)
-		if errors.Is(err, store.ErrNotFound) {
-			return domain.Errorf(domain.Tampered, "an accessor leads to no token").
-				WithHint("run: coffer doctor; then restore a backup")
-		}
-		if err != nil {
-			return err
-		}
-		t, err := decode(b)
-		if err != nil {
-			return err
-		}
-		return fn(key, t)
-	})
-}
-
-// ByAccessor finds a live token of a tenant by its accessor.
-func ByAccessor(tx *store.Tx, tenant domain.TenantID, accessor string, now time.Time) (Token, error) {
-	hash, err := tx.Get(bucketAccessors, accessorKey(tenant, accessor))
-	if err == nil {
-		var t Token
-		if t, err = find(tx, hash, now); err == nil {
-			return t, nil
-		}
-	}
-	if errors.Is(err, store.ErrNotFound) || errors.Is(err, ErrUnknown) {
-		return Token{}, domain.Errorf(domain.NotFound, "there is no live token with that accessor").
-			WithHint("see: coffer token list")
-	}
-	return Token{}, err
-}
-
-// List gives a tenant's live tokens in the order of their accessors.
-func List(tx *store.Tx, tenant domain.TenantID, now time.Time) ([]Token, error) {
-	var out []Token
-	err := each(tx, accessorKey(tenant, ""), func(_ []byte, t Token) error {
-		if now.Before(t.Expires) {
-			out = append(out, t)
-		}
-		return nil
-	})
-	return out, err
-}
-
-// Page gives the tenant's live tokens that keep picks, in the order of their
-// accessors, from the one after the accessor `after` on, at most limit of them.
-func Page(tx *store.Tx, tenant domain.TenantID, now time.Time, after string, limit int, keep func(Token) bool) ([]Token, error) {
-	var out []Token
-	err := eachAfter(tx, accessorKey(tenant, ""), accessorKey(tenant, after), func(_ []byte, t Token) error {
-		if !now.Before(t.Expires) || !keep(t) {
-			return nil
-		}
-		if out = append(out, t); len(out) >= limit {
-			return store.ErrStop
-		}
-		return nil
-	})
-	return out, err
-}
-
-// Revoke ends a token for good.
-func Revoke(tx *store.Tx, t Token) error {
-	return remove(tx, accessorKey(t.Tenant, t.Accessor))
-}
-
-// RevokeWhere ends every token of a tenant, live or not, that the function
-// picks, and says how many there were.
-func RevokeWhere(tx *store.Tx, tenant domain.TenantID, pick func(Token) bool) (int, error) {
-	var doomed [][]byte
-	err := each(tx, accessorKey(tenant, ""), func(key []byte, t Token) error {
-		if pick(t) {
-			doomed = append(doomed, key)
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	return removeAll(tx, doomed)
-}
-
-// Sweep removes at most limit tokens that expired before the given time, and
-// says how many it removed. Expired tokens are refused whether swept or not;
-// callers pass a trusted time, so that a clock set ahead erases nothing.
-func Sweep(tx *store.Tx, before time.Time, limit int) (int, error) {
-	var doomed [][]byte
-	err := each(tx, nil, func(key []byte, t Token) error {
-		if len(doomed) >= limit {
-			return store.ErrStop
-		}
-		if t.Expires.Before(before) {
-			doomed = append(doomed, key)
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	return removeAll(tx, doomed)
-}
-
-func removeAll(tx *store.Tx, accessors [][]byte) (int, error) {
-	for _, key := range accessors {
-		if err := remove(tx, key); err != nil {
-			return 0, err
-		}
-	}
-	return len(accessors), nil
-}
-
-func remove(tx *store.Tx, accessor []byte) error {
-	hash, err := tx.Get(bucketAccessors, accessor)
-	if err != nil {
 		return err
 	}
-	if err := tx.Delete(bucketTokens, hash); err != nil {
-		return err
-	}
-	return tx.Delete(bucketAccessors, accessor)
+	return tx.Put(bucketTokens, hash, record)
 }
 
 func accessorKey(tenant domain.TenantID, accessor string) []byte {
 	return []byte(string(tenant) + "\x00" + accessor)
-}
-
-// AnyExpired says whether Sweep has something to do.
-func AnyExpired(tx *store.Tx, before time.Time) (bool, error) {
-	any := false
-	err := tx.Scan(bucketTokens, nil, nil, func(_, b []byte) error {
-		t, err := decode(b)
-		if err != nil {
-			return err
-		}
-		if t.Expires.Before(before) {
-			any = true
-			return store.ErrStop
-		}
-		return nil
-	})
-	return any, err
 }

@@ -32,7 +32,7 @@ func TestIssueAndLookup(t *testing.T) {
 	}
 	want := token.Token{
 		Accessor: made.Accessor, Tenant: "acme", Principal: s.Principal, Layer: s.Layer, IssuedBy: "p_1", Name: "a note",
-		Issued: start, Expires: start.Add(time.Hour),
+		Issued: start, Expires: start.Add(time.Hour), Max: start.Add(time.Hour), TTL: time.Hour,
 	}
 	for _, now := range []time.Time{start, start.Add(time.Hour - 1), start.Add(-time.Hour)} {
 		got, err := lookup(t, db, text, now)
@@ -72,7 +72,7 @@ func TestWrongTextsLookAlike(t *testing.T) {
 	db := storetest.New(t, t.TempDir())
 	text, made := issue(t, db, spec("acme", time.Hour), start)
 	revoked, gone := issue(t, db, spec("acme", time.Hour), start)
-	update(t, db, func(tx *store.Tx) error { return token.Revoke(tx, gone) })
+	update(t, db, func(tx *store.Tx) error { return second(token.Revoke(tx, gone)) })
 	good := string(text.Reveal())
 	for _, wrong := range []string{
 		"", "x", token.Prefix, good[:len(good)-1], good + "a", strings.ToUpper(good), " " + good, good + "\n",
@@ -140,7 +140,7 @@ func TestAccessors(t *testing.T) {
 		t.Error("the list shows others, or ended ones")
 	}
 	wantKind(t, second(db.Update(t.Context(), func(tx *store.Tx) error {
-		return token.Revoke(tx, token.Token{Tenant: "acme", Accessor: b.Accessor})
+		return second(token.Revoke(tx, token.Token{Tenant: "acme", Accessor: b.Accessor}))
 	})), domain.NotFound)
 	if len(list(t, db, "globex", start)) != 1 {
 		t.Error("a foreign token was revoked")
@@ -179,7 +179,7 @@ func TestSweep(t *testing.T) {
 		t.Errorf("%d tokens are left", n)
 	}
 	must(t, view(t, db, func(tx *store.Tx) error {
-		for _, bucket := range []string{token.BucketTokens, token.BucketAccessors} {
+		for _, bucket := range []string{token.BucketTokens, token.BucketAccessors, token.BucketExpiries} {
 			if n, err := tx.Count(bucket, nil); n != 2 || err != nil {
 				t.Errorf("%d rows in %s, %v", n, bucket, err)
 			}
@@ -296,7 +296,7 @@ func TestDamagedRecords(t *testing.T) {
 		}, domain.Tampered},
 		"a later version": {func(tx *store.Tx, hash, _ []byte) error {
 			b, err := tx.Get(token.BucketTokens, hash)
-			return errors.Join(err, tx.Put(token.BucketTokens, hash, bytes.Replace(b, []byte(`"version":1`), []byte(`"version":2`), 1)))
+			return errors.Join(err, tx.Put(token.BucketTokens, hash, bytes.Replace(b, []byte(`"version":2`), []byte(`"version":3`), 1)))
 		}, domain.Unavailable},
 		"an accessor to nothing": {func(tx *store.Tx, hash, _ []byte) error { return tx.Delete(token.BucketTokens, hash) }, domain.Tampered},
 	} {
