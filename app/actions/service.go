@@ -171,6 +171,9 @@ func (s *Service) refuse(ctx context.Context, who Caller, err error) (audit.Rece
 	return receipt, err
 }
 
+// Now is the time by which things end.
+func (s *Service) Now() time.Time { return s.clock.Now() }
+
 // Stranger counts a request that showed no credential, or one of a kind that
 // nobody has, with the source it came from.
 func (s *Service) Stranger(source, reason string) { s.log.Unauthenticated(source, reason) }

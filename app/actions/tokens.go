@@ -43,8 +43,11 @@ type Issued struct {
 	Capabilities []authz.Capability `json:"capabilities,omitempty"`
 	Expires      time.Time          `json:"expires"`
 	Renewable    bool               `json:"renewable,omitempty"`
+	TTL          Duration           `json:"ttl" doc:"for which it lives from now on"`
 	Max          time.Time          `json:"max" doc:"what renewing never goes past"`
 	Parent       string             `json:"parent,omitempty" doc:"accessor of the token with which it was made, and with which it ends"`
+	Uses         int                `json:"uses,omitempty" doc:"requests for which it holds; any number if 0"`
+	Meta         map[string]string  `json:"meta,omitempty"`
 	Warnings     []string           `json:"warnings,omitempty" doc:"what it is other than was asked for"`
 }
 
@@ -52,7 +55,7 @@ func issued(text domain.Secret, t token.Token) Issued {
 	return Issued{
 		Token: domain.DiscloseText(text), Accessor: t.Accessor, Tenant: t.Tenant,
 		Role: t.Layer.Role, Capabilities: t.Layer.Capabilities, Expires: t.Expires,
-		Renewable: t.Renewable, Max: t.Max, Parent: t.Parent,
+		TTL: Duration(t.Expires.Sub(t.Issued)), Renewable: t.Renewable, Max: t.Max, Parent: t.Parent, Uses: t.Uses, Meta: t.Meta,
 	}
 }
 

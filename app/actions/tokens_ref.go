@@ -140,3 +140,17 @@ var TokenList = Operation[TenantPage, TokenListOut]{
 		return out, err
 	},
 }
+
+// Accessor gives the accessor of a live token of a tenant, for operations that name
+// it so; of one that does not hold, an accessor that no token has.
+func (s *Service) Accessor(ctx context.Context, text domain.Secret, tenant domain.TenantID) string {
+	accessor := token.AccessorPrefix + "unknown"
+	_ = s.db.View(ctx, func(tx *store.Tx) error {
+		t, err := token.Lookup(tx, text, s.clock.Now())
+		if err == nil && t.Tenant == tenant {
+			accessor = t.Accessor
+		}
+		return err
+	})
+	return accessor
+}

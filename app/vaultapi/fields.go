@@ -96,7 +96,7 @@ func (f fields) has(name string) bool {
 }
 
 // wrong is the error of a field.
-func wrong(name, what string) error { return domain.Fieldf(name, "%s: not %s", name, what) }
+func wrong(name, what string) error { return domain.Fieldf(name, "not %s", what) }
 
 // text is a field that is a string, "" if it is not there. Numbers and booleans are
 // taken as they are written, as Vault does.
