@@ -53,7 +53,7 @@ func openAppliance(ctx context.Context, cfg Config, m actions.Machine, file *sea
 	}
 	a.vault, err = vault.Open(ctx, vault.Options{
 		Dir: vaultDir(cfg.Data), Root: a.holder.Root(), Payload: file.Payload(), Save: a.holder.SavePayload,
-		MustExist: !fresh,
+		MustExist: !fresh, Now: clock.Now,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the vault: %w", err)
@@ -252,6 +252,9 @@ func (a *appliance) watch(ctx context.Context) error {
 			a.clock.Now()
 			if err := a.reportClock(ctx); err != nil {
 				return err
+			}
+			if err := a.service.CloseLapsed(ctx); err != nil && ctx.Err() == nil {
+				a.log.LogAttrs(ctx, slog.LevelError, "closing what a client's key had opened", slog.String("error", err.Error()))
 			}
 		case <-sweep.C:
 			if err := a.service.Sweep(ctx); err != nil && ctx.Err() == nil {

@@ -25,7 +25,13 @@ func newDoctorCommand(std Stdio) *cli.Command {
 				if !p.OK {
 					verdict = "BAD: " + clean(p.Problem)
 				}
+				if p.Note != "" {
+					verdict = p.Note
+				}
 				fmt.Fprintf(w, "%-40s %s\n", p.Part, verdict)
+			}
+			for _, o := range out.Rotations {
+				fmt.Fprintf(w, "rotation of %s %s: %s, %d of %d; %s\n", o.Kind, o.Tenant, o.State, o.Done, o.Total, clean(o.Step+" "+o.Why))
 			}
 			fmt.Fprintf(w, "workers of single tenants: %s\n", clean(out.Workers))
 		}); err != nil {

@@ -71,6 +71,9 @@ func printTenant(w io.Writer, t actions.TenantInfo) {
 	fmt.Fprintf(w, "tenant:   %s\nname:     %s\nstate:    %s since %s\ncreated:  %s\nlog slot: %d, kept %d days\nmay keep: %s of secrets, %s in its database\n",
 		t.ID, clean(t.Name), t.State, timeText(t.Changed), timeText(t.Created), t.Slot, t.RetentionDays, byteText(t.SecretBytes), byteText(t.FileBytes))
 	fmt.Fprintf(w, "database: %s\n", map[bool]string{true: "in a process of its own", false: "in Coffer's process"}[t.Isolation == string(tenants.Process)])
+	if t.ClientKey != "" {
+		fmt.Fprintf(w, "client key: %s\n", t.ClientKey)
+	}
 	if t.Confined != "" {
 		fmt.Fprintf(w, "          %s\n", clean(t.Confined))
 	}

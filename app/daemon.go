@@ -266,6 +266,14 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 			return d.appliance.watch(ctx)
 		}
 	})
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+		case <-d.opened:
+			d.appliance.service.Rotate(ctx)
+		}
+		return nil
+	})
 	ready()
 	return group.Wait()
 }

@@ -109,6 +109,7 @@ func newRoot(std Stdio) *cli.App {
 		Action:          unknownCommand,
 		Commands: []*cli.Command{
 			newServeCommand(std), newUnsealCommand(std), newSealCommand(std),
+			newRotateCommand(std), newClientKeyCommand(std),
 			newTenantCommand(std), newMemberCommand(std), newBreakGlassCommand(std),
 			newSecretCommand(std), newWorkloadCommand(std), newTokenCommand(std),
 			newSQLCommand(std), newQueryCommand(std), newDashboardCommand(std), newMigrateCommand(std), newImportCommand(std), newExportCommand(std), newAuditCommand(std), newAlertCommand(std),

@@ -1,11 +1,14 @@
 package app_test
 
 import (
+	"encoding/base64"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
 
+	"coffer/app/actions"
 	"coffer/app/api"
 	"coffer/app/authz"
 	"coffer/app/domain"
@@ -63,8 +66,18 @@ var inputs = map[string]struct {
 	"POST /api/v1/account/totp":                              {body: object{"code": "000000"}},
 	"POST /api/v1/account/passkeys":                          {body: object{"handle": "ch_x", "name": "key", "response": object{}}},
 	"POST /api/v1/account/password":                          {body: object{"old": "x", "new": "correct horse battery"}},
-	"PATCH /api/v1/people/:name":                             {body: object{"roles": []string{}}},
+	"POST /api/v1/rotations":                                 {body: object{"kind": "control"}},
+	"POST /api/v1/tenants/:tenant/rotations":                 {body: object{"kind": "kek"}},
+	"PUT /api/v1/tenants/:tenant/client-key": {body: object{
+		"form": "keyfile", "key": walkKey, "confirm": ":tenant", "words": actions.ClientKeyWords,
+	}},
+	"POST /api/v1/tenants/:tenant/client-key/open": {body: object{"form": "keyfile", "key": walkKey}},
+	"DELETE /api/v1/tenants/:tenant/client-key":    {query: "confirm=:tenant"},
+	"PATCH /api/v1/people/:name":                   {body: object{"roles": []string{}}},
 }
+
+// walkKey is a key file of 32 bytes.
+var walkKey = base64.StdEncoding.EncodeToString([]byte("0123456789abcdefghijklmnopqrstuv"))
 
 // onSocketOnly are routes that judge the peer and not a token.
 var onSocketOnly = map[domain.Action]bool{authz.SealStatus: true, authz.SealUnseal: true}
@@ -88,6 +101,10 @@ func (r *running) walk(token, tenant string, route httpd.Route) answer {
 	in := inputs[route.Method+" "+route.Path]
 	if in.query != "" {
 		path += "?" + strings.ReplaceAll(in.query, ":tenant", tenant)
+	}
+	if o, ok := in.body.(object); ok && o["confirm"] == ":tenant" {
+		o = maps.Clone(o)
+		o["confirm"], in.body = tenant, o
 	}
 	return r.do(token, route.Method, path, in.body)
 }

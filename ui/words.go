@@ -85,6 +85,16 @@ var verbs = map[domain.Action]string{
 	authz.MigrationApply:    "brought this database to the migration",
 	authz.MigrationRestore:  "put this database back to the snapshot",
 
+	authz.ClientKeySet:       "closed the client under a key that only the client has:",
+	authz.ClientKeyOpen:      "opened the client with the client's own key",
+	authz.ClientKeyClose:     "closed the client under its own key",
+	authz.ClientKeyRemove:    "took the client's own key off",
+	authz.ClientKeyStatus:    "looked at the client's own key",
+	authz.RotateStart:        "rotated keys of the appliance:",
+	authz.RotateStatus:       "looked at the rotations of keys",
+	authz.RotateTenant:       "rotated keys of the client:",
+	authz.RotateTenantStatus: "looked at the rotations of the client's keys",
+
 	authz.TenantMine:  "looked at the clients",
 	authz.AlertList:   "looked at the alerts",
 	authz.AlertTenant: "looked at the client's alerts",

@@ -51,6 +51,8 @@ func (v *Vault) checkPeriods(ctx context.Context) error {
 func (k logKeys) PeriodKey(ctx context.Context, tag audit.Tag, period string) (domain.Secret, error) {
 	key := append(append([]byte{}, tag[:]...), period...)
 	purpose := periodContext(tag, period)
+	k.v.wrapping.RLock()
+	defer k.v.wrapping.RUnlock()
 	var raw []byte
 	err := k.v.keys.View(ctx, func(tx *store.Tx) error {
 		b, err := tx.Get(bucketPeriods, key)

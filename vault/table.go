@@ -139,7 +139,7 @@ func (v *Vault) openAppliance(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the appliance's keys: %w", err)
 	}
-	v.control, v.heads = control, domain.NewSecret(heads)
+	v.control, v.heads = newChanging(control), domain.NewSecret(heads)
 	return nil
 }
 

@@ -61,6 +61,8 @@ func (v *Vault) CreateTenant(ctx context.Context, p *audit.Permit, id domain.Ten
 	if err := creating(p, id); err != nil {
 		return uid, err
 	}
+	v.wrapping.RLock()
+	defer v.wrapping.RUnlock()
 	_, _ = rand.Read(uid[:]) // never fails: it would end the process first
 	record, err := v.newTenantRecord(id, uid)
 	if err != nil {
@@ -97,24 +99,32 @@ func (v *Vault) newTenantRecord(id domain.TenantID, uid [UIDSize]byte) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range []struct {
-		purpose string
-		make    func() (*keyset.Handle, error)
-		into    *[]byte
-	}{
-		{"secrets", newAEADKeyset, &r.Secrets},
-		{"pages", newPRFKeyset, &r.Pages},
-		{"names", newPRFKeyset, &r.Names},
-	} {
+	for _, k := range r.keysets() {
 		h, err := k.make()
 		if err != nil {
 			return nil, err
 		}
-		if *k.into, err = wrap(h, kek, tenantContext(id, k.purpose)); err != nil {
+		if *k.in, err = wrap(h, kek, tenantContext(id, k.purpose)); err != nil {
 			return nil, err
 		}
 	}
 	return json.Marshal(r)
+}
+
+// rowKeyset is one of a tenant's keysets, as its row has it.
+type rowKeyset struct {
+	purpose string // in its context
+	make    func() (*keyset.Handle, error)
+	in      *[]byte // wrapped under the KEK
+}
+
+// keysets are all that hangs under the KEK.
+func (r *tenantRecord) keysets() []rowKeyset {
+	return []rowKeyset{
+		{"secrets", newAEADKeyset, &r.Secrets},
+		{"pages", newPRFKeyset, &r.Pages},
+		{"names", newPRFKeyset, &r.Names},
+	}
 }
 
 // DestroyTenant destroys a tenant's keys for good: its row goes, and keys.db is
@@ -141,8 +151,11 @@ func (v *Vault) AbandonTenant(ctx context.Context, p *audit.Permit, id domain.Te
 
 func (v *Vault) deleteTenant(ctx context.Context, id domain.TenantID) error {
 	_, err := v.keys.Update(ctx, func(tx *store.Tx) error {
-		return tx.Delete(bucketTenants, []byte(id))
+		return errors.Join(tx.Delete(bucketTenants, []byte(id)), tx.Delete(bucketClients, []byte(id)))
 	})
+	if err == nil {
+		v.adoptClient(id, nil)
+	}
 	v.Forget(id) // last, so that nobody unwraps the row again
 	return err
 }
@@ -157,23 +170,20 @@ func (v *Vault) Forget(id domain.TenantID) {
 
 // openTenant finds a tenant's keys in memory or unwraps them.
 func (v *Vault) openTenant(ctx context.Context, id domain.TenantID) (*tenantKeys, error) {
+	if err := v.CheckClient(id); err != nil {
+		return nil, err
+	}
 	v.mu.Lock()
 	k, forgets := v.tenants[id], v.forgets
 	v.mu.Unlock()
 	if k != nil {
 		return k, nil
 	}
-	err := v.keys.View(ctx, func(tx *store.Tx) error {
-		b, err := tx.Get(bucketTenants, []byte(id))
-		if err != nil {
-			return err
-		}
-		k, err = v.unwrapTenant(id, b)
-		return err
-	})
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, domain.Errorf(domain.Unavailable, "the keys of tenant %q are gone", id).
-			WithHint("they were destroyed, or vault/keys.db is older than the control store: restore a backup")
+	v.wrapping.RLock()
+	defer v.wrapping.RUnlock()
+	r, err := v.tenantRow(ctx, id)
+	if err == nil {
+		k, err = v.unwrapTenant(id, r)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the keys of tenant %q: %w", id, err)
@@ -196,25 +206,129 @@ func (v *Vault) openTenant(ctx context.Context, id domain.TenantID) (*tenantKeys
 	return k, nil
 }
 
-func (v *Vault) unwrapTenant(id domain.TenantID, b []byte) (*tenantKeys, error) {
-	var r tenantRecord
+// tenantRow reads a tenant's row.
+func (v *Vault) tenantRow(ctx context.Context, id domain.TenantID) (r tenantRecord, err error) {
+	err = v.keys.View(ctx, func(tx *store.Tx) error {
+		r, err = getTenant(tx, id)
+		return err
+	})
+	return r, err
+}
+
+func getTenant(tx *store.Tx, id domain.TenantID) (tenantRecord, error) {
+	b, err := tx.Get(bucketTenants, []byte(id))
+	if errors.Is(err, store.ErrNotFound) {
+		return tenantRecord{}, domain.Errorf(domain.Unavailable, "the keys of tenant %q are gone", id).
+			WithHint("they were destroyed, or vault/keys.db is older than the control store: restore a backup")
+	}
+	if err != nil {
+		return tenantRecord{}, err
+	}
+	return decodeTenant(b)
+}
+
+func decodeTenant(b []byte) (r tenantRecord, err error) {
 	if err := decodeRecord("the row in keys.db", b, &r); err != nil {
-		return nil, err
+		return r, err
 	}
 	if len(r.UID) != UIDSize {
-		return nil, domain.Errorf(domain.Tampered, "the row in keys.db has a number of %d bytes", len(r.UID))
+		return r, domain.Errorf(domain.Tampered, "the row in keys.db has a number of %d bytes", len(r.UID))
 	}
+	return r, nil
+}
+
+// tenantKEK opens a tenant's KEK. Under a client-held key it is there only while
+// the client has opened it. v.wrapping is held.
+func (v *Vault) tenantKEK(id domain.TenantID, r tenantRecord) (*keyset.Handle, error) {
+	o, err := v.clientOpening(id)
+	switch {
+	case err != nil:
+		return nil, err
+	case o != nil:
+		return o.kek, nil
+	}
+	return unwrap(r.KEK, v.root, tenantContext(id, ""))
+}
+
+func (v *Vault) unwrapTenant(id domain.TenantID, r tenantRecord) (*tenantKeys, error) {
 	k := &tenantKeys{uid: [UIDSize]byte(r.UID)}
-	kek, err := unwrapAEAD(r.KEK, v.root, tenantContext(id, ""))
+	h, err := v.tenantKEK(id, r)
 	if err != nil {
 		return nil, err
 	}
-	if k.secrets, err = unwrapAEAD(r.Secrets, kek, tenantContext(id, "secrets")); err != nil {
+	kek, err := aead.New(h)
+	if err != nil {
 		return nil, err
 	}
+	secrets, err := unwrapAEAD(r.Secrets, kek, tenantContext(id, "secrets"))
+	if err != nil {
+		return nil, err
+	}
+	k.secrets = v.following(id, secrets)
 	if k.pages, err = unwrapPRF(r.Pages, kek, tenantContext(id, "pages")); err != nil {
 		return nil, err
 	}
 	k.names, err = unwrapPRF(r.Names, kek, tenantContext(id, "names"))
 	return k, err
+}
+
+// rewrapTenant puts all of a tenant's keysets under a new KEK, and that under the
+// client's key of the opening, if there is one. also goes into the transaction.
+// v.wrapping is held to write.
+func (v *Vault) rewrapTenant(ctx context.Context, p *audit.Permit, id domain.TenantID, o *opening, also func(*store.Tx) error) error {
+	fresh, err := newAEADKeyset()
+	if err != nil {
+		return err
+	}
+	_, err = v.keys.Update(ctx, func(tx *store.Tx) error {
+		r, err := getTenant(tx, id)
+		if err != nil {
+			return err
+		}
+		if err := v.moveUnder(id, &r, fresh, o); err != nil {
+			return err
+		}
+		b, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		if err := tx.Put(bucketTenants, []byte(id), b); err != nil {
+			return err
+		}
+		return errors.Join(also(tx), putMarks(tx, p))
+	})
+	if err == nil && o != nil {
+		v.mu.Lock()
+		o.kek = fresh
+		v.mu.Unlock()
+	}
+	v.Forget(id)
+	return err
+}
+
+// moveUnder wraps the row's keysets under another KEK.
+func (v *Vault) moveUnder(id domain.TenantID, r *tenantRecord, fresh *keyset.Handle, o *opening) error {
+	h, err := v.tenantKEK(id, *r)
+	if err != nil {
+		return err
+	}
+	old, err := aead.New(h)
+	if err != nil {
+		return err
+	}
+	kek, err := aead.New(fresh)
+	if err != nil {
+		return err
+	}
+	for _, k := range r.keysets() {
+		inner, err := unwrap(*k.in, old, tenantContext(id, k.purpose))
+		if err != nil {
+			return err
+		}
+		if *k.in, err = wrap(inner, kek, tenantContext(id, k.purpose)); err != nil {
+			return err
+		}
+	}
+	r.KEK, err = v.wrapKEK(id, fresh, o)
+	return err
 }

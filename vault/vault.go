@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -29,6 +30,7 @@ const (
 	bucketAppliance = "appliance"
 	bucketTenants   = "tenants"
 	bucketPeriods   = "log-periods"
+	bucketMarks     = "marks"
 )
 
 // Payload is what the vault keeps inside vault/seal.json, so that the root key
@@ -52,17 +54,24 @@ type Options struct {
 	Payload []byte                                    // as last saved; empty for a new vault
 	Save    func(ctx context.Context, b []byte) error // makes a new payload durable
 
+	Now func() time.Time // for what a client opened; nil for the machine's clock
+
 	// MustExist refuses to make keys.db: there is data already that needs it.
 	MustExist bool
 }
 
 // Vault is an unsealed key tree. It is safe for concurrent use.
 type Vault struct {
-	root    tink.AEAD // the root keyset, which wraps everything below
+	root    *changing // the root keyset, which wraps everything below
 	save    func(context.Context, []byte) error
+	now     func() time.Time
 	keys    *store.Store
-	control tink.AEAD
+	control *changing
 	heads   domain.Secret
+
+	// wrapping is held to read by whoever wraps or unwraps keys, and to write
+	// while what they are wrapped under changes. It comes before saving.
+	wrapping sync.RWMutex
 
 	// What the payload says, guarded by saving, which is held while it changes.
 	saving   sync.Mutex
@@ -73,7 +82,39 @@ type Vault struct {
 	mu      sync.Mutex
 	closed  bool
 	tenants map[domain.TenantID]*tenantKeys
-	forgets uint64 // how often Forget was called
+	clients map[domain.TenantID]*clientState // of the tenants with a client-held key
+	forgets uint64                           // how often Forget was called
+	renewed map[domain.TenantID]uint64       // how often the tenant's secrets keyset changed
+}
+
+// newVault makes a vault that has opened nothing yet.
+func newVault(o Options, root tink.AEAD) *Vault {
+	v := &Vault{
+		root: newChanging(root), save: o.Save, now: o.Now, tenants: map[domain.TenantID]*tenantKeys{},
+		clients: map[domain.TenantID]*clientState{}, renewed: map[domain.TenantID]uint64{},
+	}
+	if v.now == nil {
+		v.now = time.Now
+	}
+	return v
+}
+
+// openStores opens keys.db and what the appliance itself needs of it.
+func (v *Vault) openStores(ctx context.Context, path string, mustExist bool) error {
+	if err := v.openTable(ctx, path, mustExist); err != nil {
+		return err
+	}
+	err := v.openAppliance(ctx)
+	if err == nil {
+		err = v.openClients(ctx)
+	}
+	if err == nil {
+		err = v.tidy(ctx) // what a crash cut off
+	}
+	if err != nil {
+		return errors.Join(err, v.keys.Close())
+	}
+	return nil
 }
 
 // Open unlocks the vault with the root key, making its keys on first use. It
@@ -94,15 +135,10 @@ func Open(ctx context.Context, o Options) (*Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Vault{
-		root: root, wrapped: p.Root, table: p.Table, previous: p.Previous, save: o.Save,
-		tenants: map[domain.TenantID]*tenantKeys{},
-	}
-	if err := v.openTable(ctx, keysFile(o.Dir), o.MustExist); err != nil {
+	v := newVault(o, root)
+	v.wrapped, v.table, v.previous = p.Root, p.Table, p.Previous
+	if err := v.openStores(ctx, keysFile(o.Dir), o.MustExist); err != nil {
 		return nil, err
-	}
-	if err := v.openAppliance(ctx); err != nil {
-		return nil, errors.Join(err, v.keys.Close())
 	}
 	return v, nil
 }
@@ -131,7 +167,8 @@ func create(ctx context.Context, o Options) (*Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Vault{root: root, wrapped: wrapped, save: o.Save, tenants: map[domain.TenantID]*tenantKeys{}}
+	v := newVault(o, root)
+	v.wrapped = wrapped
 	tableHandle, err := newAEADKeyset()
 	if err != nil {
 		return nil, err
@@ -145,11 +182,8 @@ func create(ctx context.Context, o Options) (*Vault, error) {
 	if err := v.savePayload(ctx); err != nil {
 		return nil, err
 	}
-	if err := v.openTable(ctx, keysFile(o.Dir), false); err != nil {
+	if err := v.openStores(ctx, keysFile(o.Dir), false); err != nil {
 		return nil, err
-	}
-	if err := v.openAppliance(ctx); err != nil {
-		return nil, errors.Join(err, v.keys.Close())
 	}
 	return v, nil
 }
@@ -200,14 +234,17 @@ func (v *Vault) Rewrapped(oldRoot, newRoot domain.Secret) (saved []byte, adopt f
 func (v *Vault) ControlAEAD() store.AEAD { return v.control }
 
 // Check verifies keys.db, and that every tenant's keysets and every key of the
-// log unwrap.
+// log unwrap. Of a tenant that is closed under its client's key only the
+// appliance's own wrap can be looked at.
 func (v *Vault) Check(ctx context.Context) error {
+	v.wrapping.RLock()
+	defer v.wrapping.RUnlock()
 	if err := v.keys.Check(ctx); err != nil {
 		return err
 	}
 	err := v.keys.View(ctx, func(tx *store.Tx) error {
 		return tx.Scan(bucketTenants, nil, nil, func(key, value []byte) error {
-			if _, err := v.unwrapTenant(domain.TenantID(key), value); err != nil {
+			if err := v.checkTenant(domain.TenantID(key), value); err != nil {
 				return fmt.Errorf("the keys of tenant %q: %w", key, err)
 			}
 			return nil
@@ -217,6 +254,20 @@ func (v *Vault) Check(ctx context.Context) error {
 		return err
 	}
 	return v.checkPeriods(ctx)
+}
+
+func (v *Vault) checkTenant(id domain.TenantID, b []byte) error {
+	r, err := decodeTenant(b)
+	if err != nil {
+		return err
+	}
+	if v.hasClient(id) {
+		if _, err := v.openOuter(id, r.KEK); err != nil || v.CheckClient(id) != nil {
+			return err
+		}
+	}
+	_, err = v.unwrapTenant(id, r)
+	return err
 }
 
 // WatchKeys is Watch of keys.db: it tells of the error that stopped it.
@@ -230,6 +281,9 @@ func (v *Vault) Close() error {
 	v.mu.Lock()
 	v.closed = true
 	clear(v.tenants) // Tink offers no way to overwrite key bytes
+	for _, s := range v.clients {
+		s.open = nil
+	}
 	v.heads.Zero()
 	v.mu.Unlock()
 	return v.keys.Close()

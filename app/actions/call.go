@@ -78,13 +78,16 @@ func (c *call) checkStill(tx *store.Tx) error {
 	return err
 }
 
-// worksWhileClosed are the actions that a suspended tenant does not stop.
+// worksWhileClosed are the actions that a tenant which is suspended, or closed
+// under its client's key, does not stop. None of them needs the tenant's keys
+// but to put a snapshot back, which a client's key stops.
 var worksWhileClosed = map[domain.Action]bool{
 	authz.TenantShow: true, authz.TenantSuspend: true, authz.TenantResume: true, authz.TenantDestroy: true,
 	authz.AuditRead: true, authz.AuditVerify: true, authz.MemberList: true, authz.AlertTenant: true,
 	authz.InvitationList: true, authz.InvitationRevoke: true,
 	authz.MigrationStatus: true, authz.MigrationRestore: true,
 	authz.TokenList: true, authz.TokenShow: true, authz.TokenRevoke: true, authz.TokenRevokeAlone: true, authz.TokenDiscard: true, authz.TokenLookup: true,
+	authz.ClientKeyStatus: true, authz.ClientKeyClose: true, authz.RotateTenantStatus: true,
 }
 
 func (c *call) checkActive(tx *store.Tx) error {
@@ -96,7 +99,10 @@ func (c *call) checkActive(tx *store.Tx) error {
 		return domain.Errorf(domain.Denied, "%s is %s", r.ID, r.State).
 			WithHint("an operator can open it again with: coffer tenant resume -t %s", r.ID)
 	}
-	return nil
+	if c.permit.Action() == authz.ClientKeyOpen {
+		return nil
+	}
+	return c.vault.CheckClient(r.ID)
 }
 
 // begin makes the intent durable. What is in detail by then goes into it.

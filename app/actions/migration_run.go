@@ -291,6 +291,8 @@ func (c *call) nextBatch(ctx context.Context, run migrate.Run) (b batch, err err
 			case !wanted:
 			case r.State != tenants.Active:
 				b.skipped = append(b.skipped, MigrationResult{Tenant: r.ID, Outcome: "skipped", Text: "it is " + string(r.State)})
+			case c.vault.ClientKey(r.ID).Closed():
+				b.skipped = append(b.skipped, MigrationResult{Tenant: r.ID, Outcome: "skipped", Text: "it is closed under its client's key"})
 			default:
 				b.visit = append(b.visit, r.ID)
 			}

@@ -47,7 +47,7 @@ func (s *Service) recover(ctx context.Context) error {
 	if err := s.finishDestructions(ctx); err != nil {
 		return err
 	}
-	return s.dropAllMarkers(ctx)
+	return errors.Join(s.dropAllMarkers(ctx), s.vault.DropMarks(ctx))
 }
 
 // changesFile says whether the action's change is in the tenant's file, with the
@@ -81,6 +81,9 @@ func (s *Service) outcomeOnDisk(ctx context.Context, in audit.Intent) (audit.Out
 			}
 			return err
 		})
+		if err == nil && !happened { // changes of keys have their mark there
+			happened, err = s.vault.Changed(ctx, in.ID)
+		}
 	}
 	if happened {
 		return audit.OK, err
@@ -139,7 +142,13 @@ func (s *Service) finishDestructions(ctx context.Context) error {
 
 // asSystem runs a task of the appliance itself under a permit.
 func (s *Service) asSystem(ctx context.Context, r authz.Request, task func(*audit.Permit) error) error {
-	p, err := s.log.Begin(ctx, authz.ForSystem(r), audit.Call{Source: "boot", Client: "coffer", Auth: "system"})
+	return s.asSystemFor(ctx, "boot", r, audit.Detail{}, task)
+}
+
+// asSystemFor is asSystem for another occasion. The outcome says what is in the
+// detail by then.
+func (s *Service) asSystemFor(ctx context.Context, source string, r authz.Request, detail audit.Detail, task func(*audit.Permit) error) error {
+	p, err := s.log.Begin(ctx, authz.ForSystem(r), audit.Call{Source: source, Client: "coffer", Auth: "system"})
 	if err != nil {
 		return err
 	}
@@ -149,7 +158,7 @@ func (s *Service) asSystem(ctx context.Context, r authz.Request, task func(*audi
 		outcome = audit.Failed
 	}
 	// Nobody waits for an answer; who reads the log next finds it whole.
-	_, err = p.FinishDurable(ctx, outcome, audit.Detail{})
+	_, err = p.FinishDurable(context.WithoutCancel(ctx), outcome, detail)
 	return errors.Join(taskErr, err)
 }
 

@@ -58,6 +58,8 @@ type Service struct {
 	creating sync.Mutex // one tenant is created at a time
 	rekeying sync.Mutex // one change of the key table or the root key at a time
 
+	rotating chan struct{} // something to rotate may be there
+
 	migrating sync.RWMutex                // held to read while migrations are applied, to write while the set changes
 	set       atomic.Pointer[migrate.Set] // of migrations, for who holds migrating; nil until it is read
 	stepping  sync.Mutex                  // one request works at a run of migrations
@@ -73,7 +75,7 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	s := &Service{
 		db: p.DB, vault: p.Vault, log: p.Log, files: p.Files, seal: p.Seal, clock: p.Clock,
 		door: newDoor(p.Door, p.Clock), claims: map[string]struct{}{},
-		streams: newStreams(p.Streams), raise: p.Raise,
+		streams: newStreams(p.Streams), raise: p.Raise, rotating: make(chan struct{}, 1),
 	}
 	if err := errors.Join(s.registerTenants(ctx), token.Index(ctx, p.DB)); err != nil {
 		return nil, err

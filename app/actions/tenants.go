@@ -29,6 +29,7 @@ type TenantInfo struct {
 	SecretBytes   int64           `json:"secret_bytes" doc:"quota of its secrets"`
 	FileBytes     int64           `json:"file_bytes" doc:"quota of its file"`
 	Isolation     string          `json:"isolation" doc:"shared, or process if its database lives in a process of its own"`
+	ClientKey     string          `json:"client_key,omitempty" doc:"open or closed, if it has a client-held key"`
 	Confined      string          `json:"confined,omitempty" doc:"how that process is limited, if it runs; for people"`
 }
 
@@ -94,6 +95,9 @@ var TenantShow = Operation[TenantRef, TenantInfo]{
 			out = tenantInfo(r)
 			return err
 		})
+		if k := c.vault.ClientKey(c.permit.Tenant()); k.Form != "" {
+			out.ClientKey = clientState(k)
+		}
 		out.Confined = c.files.Confinement(c.permit.Tenant())
 		return out, err
 	},
@@ -169,26 +173,36 @@ var TenantResume = Operation[TenantRef, TenantInfo]{
 	},
 }
 
-// followState opens or closes the tenant's file as its record says. It looks
-// again afterwards: somebody who suspends or resumes at the same moment must not
-// leave a tenant that is open with a file that is closed.
-func (c *call) followState(ctx context.Context) error {
-	id := c.permit.Tenant()
-	for followed := tenants.State(""); ; {
-		var now tenants.Record
-		err := c.db.View(ctx, func(tx *store.Tx) (err error) {
-			now, err = tenants.Find(tx, id)
+// followState opens or closes the tenant's file as its record says.
+func (c *call) followState(ctx context.Context) error { return c.follow(ctx, c.permit.Tenant()) }
+
+// follow opens or closes a tenant's file as its record and its client's key say.
+// It looks again afterwards: somebody who suspends or resumes, opens or closes at
+// the same moment must not leave a tenant that is open with a file that is closed.
+func (s *Service) follow(ctx context.Context, id domain.TenantID) error {
+	type standing struct {
+		state  tenants.State
+		closed bool // under the client's key
+	}
+	for followed := (standing{}); ; {
+		now := standing{closed: s.vault.ClientKey(id).Closed()}
+		err := s.db.View(ctx, func(tx *store.Tx) error {
+			r, err := tenants.Find(tx, id)
+			now.state = r.State
 			return err
 		})
-		if err != nil || now.State == followed {
+		if err != nil || now == followed {
 			return err
 		}
-		if followed = now.State; followed == tenants.Active {
-			c.files.Admit(id)
+		if followed = now; now == (standing{state: tenants.Active}) {
+			s.files.Admit(id)
 			continue
 		}
-		err = c.files.Bar(ctx, id)
-		c.vault.Forget(id)
+		err = s.files.Bar(ctx, id)
+		s.vault.Forget(id)
+		if now.state != tenants.Active { // it must not be open by itself when it is resumed
+			s.vault.CloseClient(id)
+		}
 		if err != nil {
 			return err
 		}
@@ -211,7 +225,7 @@ var TenantDestroy = Operation[TenantDestroyIn, TenantInfo]{
 	},
 	act: func(ctx context.Context, c *call, _ TenantDestroyIn) (TenantInfo, error) {
 		r, err := c.setState(ctx, tenants.Destroying, func(tx *store.Tx) error {
-			if err := errors.Join(directory.RemoveTenant(tx, c.permit.Tenant()), migrate.Forget(tx, c.permit.Tenant()), queries.RemoveTenant(tx, c.permit.Tenant())); err != nil {
+			if err := errors.Join(directory.RemoveTenant(tx, c.permit.Tenant()), migrate.Forget(tx, c.permit.Tenant()), queries.RemoveTenant(tx, c.permit.Tenant()), forgetRotations(tx, c.permit.Tenant())); err != nil {
 				return err
 			}
 			n, err := token.RevokeWhere(tx, c.permit.Tenant(), func(token.Token) bool { return true })

@@ -16,6 +16,8 @@ const (
 	Certificate Kind = "certificate"  // the certificate cannot be made, renewed or read
 	Sweep       Kind = "sweep.failed" // what expired could not be removed
 	Export      Kind = "sql.export"   // somebody exports a whole database
+	Rotation    Kind = "rotation"     // a rotation of keys stopped
+	ClientKey   Kind = "client-key"   // a tenant was closed under its client's key, or a wrong one was presented
 )
 
 // Alert is one thing that somebody should look at.

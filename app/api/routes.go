@@ -37,6 +37,9 @@ func (a *API) routes() []route {
 		on(a, post, v1+"/seal/rotate", actions.SealRotate),
 		on(a, post, v1+"/seal/recovery", actions.SealRecovery),
 		on(a, post, v1+"/seal/recovery/confirm", actions.SealRecoveryConfirm),
+		on(a, get, v1+"/rotations", actions.RotateStatus),
+		on(a, post, v1+"/rotations", actions.RotateStart),
+		on(a, post, v1+"/rotations/resume", actions.RotateResume),
 
 		on(a, get, v1+"/actions", actions.ActionList),
 		on(a, get, v1+"/roles", actions.RoleList),
@@ -99,6 +102,14 @@ func (a *API) routes() []route {
 		on(a, post, tenant+"/resume", actions.TenantResume),
 		on(a, post, tenant+"/break-glass", actions.BreakGlass),
 		on(a, get, tenant+"/alerts", actions.AlertTenant),
+
+		on(a, get, tenant+"/client-key", actions.ClientKeyStatus),
+		on(a, put, tenant+"/client-key", actions.ClientKeySet),
+		on(a, post, tenant+"/client-key/close", actions.ClientKeyClose),
+		on(a, post, tenant+"/client-key/open", actions.ClientKeyOpen),
+		on(a, remove, tenant+"/client-key", actions.ClientKeyRemove),
+		on(a, get, tenant+"/rotations", actions.RotateTenantStatus),
+		on(a, post, tenant+"/rotations", actions.RotateTenant),
 
 		on(a, get, tenant+"/members", actions.MemberList),
 		on(a, post, tenant+"/members", actions.MemberAdd),

@@ -20,7 +20,7 @@ import (
 // The budgets are tables of fixed size under a random hash: names and addresses
 // without number take no memory, and nobody can choose whose place they share.
 type Guesses struct {
-	sources, names, devices, codes *budgets
+	sources, names, devices, codes, keys *budgets
 }
 
 // How many attempts in a row, and then how long for each further one.
@@ -29,6 +29,7 @@ const (
 	nameBurst, nameEvery     = 10, 90 * time.Second
 	deviceBurst, deviceEvery = 10, 90 * time.Second
 	codeBurst, codeEvery     = 10, 90 * time.Second
+	keyBurst, keyEvery       = 5, 5 * time.Minute
 )
 
 // NewGuesses makes full budgets.
@@ -36,6 +37,7 @@ func NewGuesses() *Guesses {
 	return &Guesses{
 		sources: newBudgets(sourceBurst, sourceEvery), names: newBudgets(nameBurst, nameEvery),
 		devices: newBudgets(deviceBurst, deviceEvery), codes: newBudgets(codeBurst, codeEvery),
+		keys: newBudgets(keyBurst, keyEvery),
 	}
 }
 
@@ -67,6 +69,11 @@ func (g *Guesses) Device(person string, device domain.Secret, now time.Time) (At
 // Code admits a code of a person who is signed in already.
 func (g *Guesses) Code(person string, now time.Time) (Attempt, error) {
 	return admit(now, payment{g.codes, person})
+}
+
+// ClientKey admits a client-held key that an owner of the tenant presents.
+func (g *Guesses) ClientKey(tenant string, now time.Time) (Attempt, error) {
+	return admit(now, payment{g.keys, tenant})
 }
 
 func admit(now time.Time, each ...payment) (a Attempt, err error) {

@@ -136,6 +136,17 @@ const (
 	MigrationApply    domain.Action = "migration.apply"
 	MigrationRestore  domain.Action = "migration.restore"
 
+	ClientKeySet    domain.Action = "clientkey.set"
+	ClientKeyOpen   domain.Action = "clientkey.open"
+	ClientKeyClose  domain.Action = "clientkey.close"
+	ClientKeyRemove domain.Action = "clientkey.remove"
+	ClientKeyStatus domain.Action = "clientkey.status"
+
+	RotateStart        domain.Action = "rotate.start"
+	RotateStatus       domain.Action = "rotate.status"
+	RotateTenant       domain.Action = "rotate.tenant"
+	RotateTenantStatus domain.Action = "rotate.tenant-status"
+
 	AuditRead   domain.Action = "audit.read"
 	AuditVerify domain.Action = "audit.verify"
 	AuditSystem domain.Action = "audit.system"
@@ -257,6 +268,17 @@ var table = []Info{
 	{Action: MigrationStatus, Scope: Tenant, Roles: []domain.Role{domain.Owner, domain.Operator, domain.Auditor}, Meaning: "see how far a tenant has come in the set of migrations, and its snapshots"},
 	{Action: MigrationApply, StepUp: true, Scope: Tenant, Changes: true, Roles: operator, Meaning: "apply what is pending in one tenant; nothing of its data is shown", Resource: "migration"},
 	{Action: MigrationRestore, StepUp: true, Always: true, Scope: Tenant, Changes: true, Roles: operator, Meaning: "put a tenant's database back to a snapshot", Resource: "snapshot"},
+	{Action: ClientKeySet, StepUp: true, Always: true, Scope: Tenant, Changes: true, Roles: owner, Meaning: "close the tenant under a key that only the client has", Resource: "form"},
+	{Action: ClientKeyOpen, StepUp: true, Scope: Tenant, Changes: true, Roles: owner, Meaning: "open the tenant for a while by presenting the client's key", Resource: "form"},
+	{Action: ClientKeyClose, Scope: Tenant, Changes: true, Roles: owner, Meaning: "close the tenant under the client's key at once"},
+	{Action: ClientKeyRemove, StepUp: true, Always: true, Scope: Tenant, Changes: true, Roles: owner, Meaning: "take the client-held key off the tenant"},
+	{Action: ClientKeyStatus, Scope: Tenant, Roles: append([]domain.Role{domain.Operator, domain.Auditor}, everyone...), Meaning: "see whether the tenant has a client-held key, and whether it is open"},
+
+	{Action: RotateStart, StepUp: true, Scope: Appliance, Changes: true, Roles: operator, Meaning: "rotate keys of the appliance, or of all tenants, or go on with what stopped", Resource: "kind"},
+	{Action: RotateStatus, Scope: Appliance, Roles: []domain.Role{domain.Operator, domain.Auditor}, Meaning: "see how far rotations of keys are"},
+	{Action: RotateTenant, StepUp: true, Scope: Tenant, Changes: true, Roles: []domain.Role{domain.Owner, domain.Operator}, Meaning: "rotate keys of one tenant; nothing of its data is shown", Resource: "kind"},
+	{Action: RotateTenantStatus, Scope: Tenant, Roles: []domain.Role{domain.Owner, domain.Operator, domain.Auditor}, Meaning: "see how far rotations of the tenant's keys are"},
+
 	{Action: AuditRead, Scope: Tenant, Roles: auditors, Own: operator, Meaning: "read the tenant's log"},
 	{Action: AuditVerify, Scope: Tenant, Roles: auditors, Meaning: "verify the tenant's log from its first record"},
 	{Action: AuditSystem, Scope: Appliance, Roles: []domain.Role{domain.Operator, domain.Auditor}, Meaning: "read and verify the appliance's own log"},

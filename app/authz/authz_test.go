@@ -56,6 +56,10 @@ func TestRoles(t *testing.T) {
 		authz.MigrationPut: "operator", authz.MigrationList: "auditor operator", authz.MigrationPlan: "operator",
 		authz.MigrationRun: "operator", authz.MigrationContinue: "operator", authz.MigrationStatus: "owner auditor operator",
 		authz.MigrationApply: "operator", authz.MigrationRestore: "operator",
+		authz.ClientKeySet: "owner", authz.ClientKeyOpen: "owner", authz.ClientKeyClose: "owner", authz.ClientKeyRemove: "owner",
+		authz.ClientKeyStatus: "owner admin analyst viewer client-auditor auditor operator",
+		authz.RotateStart:     "operator", authz.RotateStatus: "auditor operator",
+		authz.RotateTenant: "owner operator", authz.RotateTenantStatus: "owner auditor operator",
 		authz.AlertList: "auditor operator", authz.AlertAck: "operator",
 		authz.AlertTenant: "owner admin client-auditor auditor operator",
 

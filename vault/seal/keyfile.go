@@ -122,6 +122,16 @@ func (k *keyfileProtector) read() ([]byte, error) {
 	case err != nil:
 		return nil, domain.Errorf(domain.Unavailable, "reading the key file: %w", err)
 	}
+	if len(b) < MinKeyfile || !varied(b) {
+		clear(b)
+		return nil, domain.Errorf(domain.Invalid, "the key file %s does not hold at least %d random bytes", k.path, MinKeyfile).
+			WithHint("make one: head -c 32 /dev/urandom > coffer.key; chmod 600 coffer.key")
+	}
+	return b, nil
+}
+
+// varied refuses what is one byte or a word, again and again.
+func varied(b []byte) bool {
 	var seen [256]bool
 	distinct := 0
 	for _, c := range b {
@@ -129,12 +139,7 @@ func (k *keyfileProtector) read() ([]byte, error) {
 			seen[c], distinct = true, distinct+1
 		}
 	}
-	if len(b) < MinKeyfile || distinct < minDistinct {
-		clear(b)
-		return nil, domain.Errorf(domain.Invalid, "the key file %s does not hold at least %d random bytes", k.path, MinKeyfile).
-			WithHint("make one: head -c 32 /dev/urandom > coffer.key; chmod 600 coffer.key")
-	}
-	return b, nil
+	return distinct >= minDistinct
 }
 
 // readBounded reads a plain file of at most limit bytes, following links. It

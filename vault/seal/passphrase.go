@@ -39,6 +39,14 @@ type argonParams struct {
 	Threads   uint8  `json:"threads"`
 }
 
+// newArgon is what is written today.
+func newArgon() argonParams {
+	return argonParams{
+		Algorithm: "argon2id", Version: argon2.Version,
+		Memory: argonMemory, Passes: argonPasses, Threads: argonThreads,
+	}
+}
+
 type passphraseProtector struct{ passphrase veiled }
 
 // NewPassphrase protects with what a person types: 12 to 1024 bytes of UTF-8
@@ -62,10 +70,7 @@ func NewPassphrase(p domain.Secret) (Protector, error) {
 func (*passphraseProtector) Kind() Kind { return Passphrase }
 
 func (p *passphraseProtector) enrol(ctx context.Context, salt []byte) (any, domain.Secret, error) {
-	params := argonParams{
-		Algorithm: "argon2id", Version: argon2.Version,
-		Memory: argonMemory, Passes: argonPasses, Threads: argonThreads,
-	}
+	params := newArgon()
 	key, err := p.derive(ctx, salt, params)
 	return params, key, err
 }
