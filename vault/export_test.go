@@ -37,6 +37,9 @@ const (
 	BucketVersions = bucketVersions
 )
 
+// OnStep is called after each step of a change of keys.
+func OnStep(fn func(string)) { crash = fn }
+
 // UpdateKeys changes keys.db behind the vault's back.
 func UpdateKeys(v *Vault, fn func(*store.Tx) error) (store.Revision, error) {
 	return v.keys.Update(context.Background(), fn)

@@ -31,6 +31,7 @@ type kit struct {
 	log  *audit.Log
 
 	onSave func([]byte) error // called before each write of the payload
+	now    func() time.Time   // for what a client opened; nil for the machine's clock
 	slots  uint32
 }
 
@@ -86,7 +87,7 @@ func (k *kit) payload(tb testing.TB) []byte {
 func (k *kit) open(tb testing.TB) (*vault.Vault, error) {
 	tb.Helper()
 	return vault.Open(context.Background(), vault.Options{
-		Dir: k.dir, Root: domain.NewSecret(append([]byte(nil), k.root...)), Payload: k.payload(tb), Save: k.save,
+		Dir: k.dir, Root: domain.NewSecret(append([]byte(nil), k.root...)), Payload: k.payload(tb), Save: k.save, Now: k.now,
 	})
 }
 

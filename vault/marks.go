@@ -92,6 +92,7 @@ func (v *Vault) tidy(ctx context.Context) error {
 	if err := v.shred(ctx); err != nil {
 		return err
 	}
+	step("keys.db written anew")
 	_, err = v.keys.Update(ctx, func(tx *store.Tx) error { return tx.Delete(bucketMarks, []byte(markShred)) })
 	return err
 }

@@ -16,6 +16,8 @@ import (
 var needsNone = map[string]string{
 	"Check": "unwraps and forgets", "Tenants": "names alone", "Close": "forgets", "Forget": "forgets", "LogKeys": "keys of the log alone",
 	"ControlAEAD": "the control store's key, for the appliance", "Rewrapped": "takes the root key itself", "WatchKeys": "waits",
+	"ClientKey": "what can be shown", "CheckClient": "an error alone", "CloseClient": "forgets", "ExpiredClients": "forgets",
+	"Changed": "a yes or no", "DropMarks": "forgets", "Tidy": "a new key for the file, which it keeps", "RootRows": "a number",
 }
 
 // vaultMethods call each method of Vault that takes a permit, for tenant acme.
@@ -46,11 +48,54 @@ var vaultMethods = map[string]struct {
 	"Purge": {"acme", authz.TenantDestroy, true, func(k *kit, p *audit.Permit) error {
 		return k.commit(func(tx *store.Tx) error { return k.v.Purge(context.Background(), tx, p, [vault.UIDSize]byte{1}) })
 	}},
+	"SetClientKey": {"acme", authz.ClientKeySet, true, func(k *kit, p *audit.Permit) error {
+		return k.v.SetClientKey(context.Background(), p, fileKey(1), vault.Opening{Until: start})
+	}},
+	"OpenClient": {"acme", authz.ClientKeyOpen, true, func(k *kit, p *audit.Permit) error {
+		return k.v.OpenClient(context.Background(), p, fileKey(1), vault.Opening{Until: start})
+	}},
+	"RemoveClientKey": {"acme", authz.ClientKeyRemove, true, func(k *kit, p *audit.Permit) error {
+		return k.v.RemoveClientKey(context.Background(), p)
+	}},
+	"RotateKEK": {"acme", authz.RotateTenant, true, func(k *kit, p *audit.Permit) error {
+		return k.v.RotateKEK(context.Background(), p, "acme")
+	}},
+	"BeginSecrets": {"acme", authz.RotateTenant, true, func(k *kit, p *audit.Permit) error {
+		return k.v.BeginSecrets(context.Background(), p, "acme")
+	}},
+	"EndSecrets": {"acme", authz.RotateTenant, true, func(k *kit, p *audit.Permit) error {
+		return k.v.EndSecrets(context.Background(), p, "acme")
+	}},
+	"Rewrap": {"acme", authz.RotateTenant, true, func(k *kit, p *audit.Permit) error {
+		r, err := k.v.Rewrap(context.Background(), p, "acme")
+		return some(r != nil, err)
+	}},
+	"BeginControl": {"", authz.RotateStart, true, func(k *kit, p *audit.Permit) error {
+		stale, err := k.v.BeginControl(context.Background(), p)
+		return some(stale != nil, err)
+	}},
+	"EndControl": {"", authz.RotateStart, true, func(k *kit, p *audit.Permit) error {
+		return k.v.EndControl(context.Background(), p)
+	}},
+	"BeginRoot": {"", authz.RotateStart, true, func(k *kit, p *audit.Permit) error {
+		return k.v.BeginRoot(context.Background(), p, k.secretRoot())
+	}},
+	"EndRoot": {"", authz.RotateStart, true, func(k *kit, p *audit.Permit) error {
+		_, err := k.v.EndRoot(context.Background(), p, k.secretRoot())
+		return err
+	}},
+	"RootRewrap": {"", authz.RotateStart, true, func(k *kit, p *audit.Permit) error {
+		r, err := k.v.RootRewrap(p, k.secretRoot())
+		return some(r != nil, err)
+	}},
+	"RotateTable": {"", authz.RotateStart, true, func(k *kit, p *audit.Permit) error {
+		return k.v.RotateTable(context.Background(), p)
+	}},
 }
 
 // selfNaming are the methods that take the tenant from the permit alone, so that
 // another tenant's permit is a good one, for that tenant.
-var selfNaming = map[string]bool{"Coffer": true, "Purge": true}
+var selfNaming = map[string]bool{"Coffer": true, "Purge": true, "SetClientKey": true, "OpenClient": true, "RemoveClientKey": true}
 
 var errGave = domain.Errorf(domain.Invalid, "something was handed out beside an error")
 

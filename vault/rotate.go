@@ -23,9 +23,6 @@ import (
 // more, the old keys are removed. Each step may be done again, so that whoever
 // was cut off begins with the first: it does nothing where there are two keys.
 
-// step names a point of a rotation for tests that end the process there.
-var step = func(string) {}
-
 // errMore ends a scan that has found enough.
 var errMore = errors.New("there is more")
 
@@ -131,6 +128,7 @@ func (v *Vault) changeSecrets(ctx context.Context, p *audit.Permit, id domain.Te
 		}
 		return errors.Join(tx.Put(bucketTenants, []byte(id), b), putMarks(tx, p))
 	})
+	step("secrets keyset changed")
 	v.mu.Lock() // whatever came of it: who holds the keyset looks again
 	v.renewed[id]++
 	v.mu.Unlock()
@@ -303,6 +301,7 @@ func (v *Vault) changeControl(ctx context.Context, p *audit.Permit, change func(
 	if err != nil {
 		return nil, err
 	}
+	step("control keyset changed")
 	v.control.become(a)
 	return h, nil
 }

@@ -86,6 +86,7 @@ func (v *Vault) changeRoot(ctx context.Context, p *audit.Permit, root domain.Sec
 		v.wrapped, v.table = wasRoot, wasTable
 		return err
 	}
+	step("root keyset changed")
 	v.root.become(next)
 	return nil
 }
@@ -144,6 +145,7 @@ func (r *RootRewrap) Step(ctx context.Context, limit int) (done int, more bool, 
 		}
 		return putShred(tx)
 	})
+	step("rows wrapped anew")
 	if err == nil {
 		r.place = at
 	}

@@ -297,6 +297,7 @@ func (v *Vault) rewrapTenant(ctx context.Context, p *audit.Permit, id domain.Ten
 		}
 		return errors.Join(also(tx), putMarks(tx, p))
 	})
+	step("tenant wrapped anew")
 	if err == nil && o != nil {
 		v.mu.Lock()
 		o.kek = fresh
