@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"time"
@@ -33,6 +34,26 @@ type clientRecord struct {
 type ClientKey struct {
 	Form seal.ClientForm
 	Key  domain.Secret
+}
+
+// ReadClientKey reads a key as it comes over the wire: a passphrase as it is, the
+// bytes of a file in base64. One that is too weak to be set is none.
+func ReadClientKey(form string, key domain.Secret) (ClientKey, error) {
+	k := ClientKey{Form: seal.ClientForm(form), Key: key}
+	switch k.Form {
+	case seal.ClientPassphrase:
+	case seal.ClientKeyfile:
+		b := make([]byte, base64.StdEncoding.DecodedLen(key.Len()))
+		n, err := base64.StdEncoding.Strict().Decode(b, key.Reveal())
+		if err != nil {
+			return k, domain.Fieldf("key", "the bytes of a key file are given in base64")
+		}
+		k.Key = domain.NewSecret(b[:n])
+	default:
+		return k, domain.Fieldf("form", "%.20q is no form of a client-held key", form).
+			WithHint("one of %s, %s", seal.ClientPassphrase, seal.ClientKeyfile)
+	}
+	return k, seal.CheckClientKey(k.Form, k.Key)
 }
 
 // Opening says for how long a key that was presented opens.

@@ -3,7 +3,6 @@ package actions
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"errors"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 	"coffer/app/domain"
 	"coffer/app/store"
 	"coffer/vault"
-	"coffer/vault/seal"
 )
 
 // How long a client-held key opens.
@@ -89,26 +87,6 @@ func (o ClientOpenFor) opening(now time.Time) vault.Opening {
 	return vault.Opening{Until: now.Add(cmp.Or(time.Duration(o.For), DefaultClientOpen)), Idle: time.Duration(o.Idle)}
 }
 
-// presented reads a key as it comes over the wire: a passphrase as it is, the
-// bytes of a file in base64.
-func presented(form string, key domain.Secret) (vault.ClientKey, error) {
-	k := vault.ClientKey{Form: seal.ClientForm(form), Key: key}
-	switch k.Form {
-	case seal.ClientPassphrase:
-	case seal.ClientKeyfile:
-		b := make([]byte, base64.StdEncoding.DecodedLen(key.Len()))
-		n, err := base64.StdEncoding.Decode(b, key.Reveal())
-		if err != nil {
-			return k, domain.Fieldf("key", "the bytes of a key file are given in base64")
-		}
-		k.Key = domain.NewSecret(b[:n])
-	default:
-		return k, domain.Fieldf("form", "%.20q is no form of a client-held key", form).
-			WithHint("one of %s, %s", seal.ClientPassphrase, seal.ClientKeyfile)
-	}
-	return k, seal.CheckClientKey(k.Form, k.Key)
-}
-
 // ClientKeySetIn closes a tenant under a key. Who does it types the tenant's id
 // and what it means.
 type ClientKeySetIn struct {
@@ -128,7 +106,7 @@ func (in ClientKeySetIn) check() error {
 	if in.Words != ClientKeyWords {
 		return domain.Fieldf("words", "type what it means: %s", ClientKeyWords).WithHint("%s", ClientKeyWarning)
 	}
-	if _, err := presented(in.Form, in.Key); err != nil {
+	if _, err := vault.ReadClientKey(in.Form, in.Key); err != nil {
 		return err
 	}
 	return in.ClientOpenFor.check()
@@ -147,7 +125,7 @@ var ClientKeySet = Operation[ClientKeySetIn, ClientKeyOut]{
 		return r, err
 	},
 	act: func(ctx context.Context, c *call, in ClientKeySetIn) (ClientKeyOut, error) {
-		key, err := presented(in.Form, in.Key)
+		key, err := vault.ReadClientKey(in.Form, in.Key)
 		if err != nil {
 			return ClientKeyOut{}, err
 		}
@@ -208,7 +186,7 @@ type ClientKeyOpenIn struct {
 var ClientKeyOpen = Operation[ClientKeyOpenIn, ClientKeyOut]{
 	action: authz.ClientKeyOpen,
 	ask: func(ctx context.Context, s *Service, in ClientKeyOpenIn) (authz.Request, error) {
-		if _, err := presented(in.Form, in.Key); err != nil {
+		if _, err := vault.ReadClientKey(in.Form, in.Key); err != nil {
 			return authz.Request{}, err
 		}
 		if err := in.ClientOpenFor.check(); err != nil {
@@ -219,7 +197,7 @@ var ClientKeyOpen = Operation[ClientKeyOpenIn, ClientKeyOut]{
 		return r, err
 	},
 	act: func(ctx context.Context, c *call, in ClientKeyOpenIn) (out ClientKeyOut, err error) {
-		key, err := presented(in.Form, in.Key)
+		key, err := vault.ReadClientKey(in.Form, in.Key)
 		if err != nil {
 			return out, err
 		}
