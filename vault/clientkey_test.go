@@ -9,7 +9,6 @@ import (
 
 	"coffer/app/authz"
 	"coffer/app/domain"
-	"coffer/app/durable"
 	"coffer/vault"
 	"coffer/vault/seal"
 )
@@ -179,20 +178,10 @@ func TestClientKeyLeavesNoPlainWrap(t *testing.T) {
 	oldKeys, oldPayload := copyOf(t, k.path("keys.db")), k.payload(t)
 	must(t, k.setClient(t, "acme", fileKey(1), vault.Opening{Until: time.Now().Add(time.Hour)}))
 	setKeys := copyOf(t, k.path("keys.db"))
-	opens := func(keys, payload []byte) error {
-		dir := &kit{dir: t.TempDir(), root: k.root}
-		must(t, durable.WriteFile(dir.path("keys.db"), keys))
-		must(t, durable.WriteFile(dir.path("payload"), payload))
-		v, err := dir.open(t)
-		if err == nil {
-			must(t, v.Close())
-		}
-		return err
-	}
-	wantKind(t, opens(oldKeys, k.payload(t)), domain.Tampered)
-	must(t, opens(oldKeys, oldPayload)) // both from before: that is what a backup is, and FORMAT.md says so
+	wantKind(t, k.opensWith(t, oldKeys, k.payload(t)), domain.Tampered)
+	must(t, k.opensWith(t, oldKeys, oldPayload)) // both from before: that is what a backup is, and FORMAT.md says so
 	must(t, k.removeClient(t, "acme"))
-	wantKind(t, opens(setKeys, k.payload(t)), domain.Tampered)
+	wantKind(t, k.opensWith(t, setKeys, k.payload(t)), domain.Tampered)
 
 	must(t, k.setClient(t, "acme", fileKey(1), hour))
 	k.v.CloseClient("acme")

@@ -25,6 +25,19 @@ func copyOf(tb testing.TB, path string) []byte {
 	return b
 }
 
+// opensWith tries a keys.db and a payload of some time.
+func (k *kit) opensWith(t *testing.T, keys, payload []byte) error {
+	t.Helper()
+	dir := &kit{dir: t.TempDir(), root: k.root}
+	must(t, durable.WriteFile(dir.path("keys.db"), keys))
+	must(t, durable.WriteFile(dir.path("payload"), payload))
+	v, err := dir.open(t)
+	if err == nil {
+		must(t, v.Close())
+	}
+	return err
+}
+
 // TestDestroyedKeysAreGone: after a destruction neither the vault nor an older
 // copy of keys.db under the payload of now gives the tenant's keys; the others'
 // go on.
@@ -46,16 +59,7 @@ func TestDestroyedKeysAreGone(t *testing.T) {
 		t.Errorf("the other tenant's keys changed: %v", err)
 	}
 
-	opens := func(keys, payload []byte) error {
-		dir := &kit{dir: t.TempDir(), root: k.root}
-		must(t, durable.WriteFile(dir.path("keys.db"), keys))
-		must(t, durable.WriteFile(dir.path("payload"), payload))
-		v, err := dir.open(t)
-		if err == nil {
-			must(t, v.Close())
-		}
-		return err
-	}
+	opens := func(keys, payload []byte) error { return k.opensWith(t, keys, payload) }
 	wantKind(t, opens(oldKeys, k.payload(t)), domain.Tampered)
 	if err := opens(oldKeys, oldPayload); err != nil {
 		t.Errorf("the old files together: %v", err) // else the line above proves nothing
