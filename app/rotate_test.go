@@ -158,7 +158,7 @@ func TestRotateSurvivesKills(t *testing.T) {
 	dir := t.TempDir()
 	rounds, secrets := 8, 150
 	if testing.Short() {
-		rounds, secrets = 3, 40
+		rounds, secrets = 2, 20
 	}
 	start := func() (*served, *running) {
 		s, err := launch(dir, []string{"COFFER_DATA=" + dir + "/d"}, "--seal", "keyfile")

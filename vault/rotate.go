@@ -163,21 +163,6 @@ type rewrapPlace struct {
 // next goes on to the next bucket.
 func (p *rewrapPlace) next() { *p = rewrapPlace{bucket: p.bucket + 1} }
 
-// rewrapped are the buckets whose values the secrets keyset seals, and the
-// associated data of each as its key gives it. Every value must have been sealed
-// in the transaction that put it, so that none under an old key comes after the
-// last scan.
-var rewrapped = []struct {
-	bucket string
-	ad     func(k *tenantKeys, key []byte) []byte
-}{
-	{bucketSecrets, func(k *tenantKeys, key []byte) []byte { return k.associate("secret-meta", key[UIDSize:], 0) }},
-	{bucketVersions, func(k *tenantKeys, key []byte) []byte {
-		name, number := key[UIDSize:len(key)-4], key[len(key)-4:]
-		return k.associate("secret-value", name, int(binary.BigEndian.Uint32(number)))
-	}},
-}
-
 // Rewrap begins at the first row, after BeginSecrets.
 func (v *Vault) Rewrap(ctx context.Context, p *audit.Permit, id domain.TenantID) (*Rewrap, error) {
 	if err := p.CheckChange(id, authz.RotateTenant); err != nil {

@@ -230,7 +230,7 @@ func (v *Vault) rawAnew(b []byte, context string, stale func([]byte) bool) ([]by
 
 // keysetAnew wraps a keyset anew.
 func (v *Vault) keysetAnew(b []byte, context string, stale func([]byte) bool) ([]byte, error) {
-	sealed, err := sealedKeyset(b)
+	sealed, err := ciphertextOf(b)
 	if err != nil || !stale(sealed) {
 		return nil, err
 	}
@@ -241,8 +241,8 @@ func (v *Vault) keysetAnew(b []byte, context string, stale func([]byte) bool) ([
 	return wrap(h, v.root, context)
 }
 
-// sealedKeyset is the ciphertext in a wrapped keyset.
-func sealedKeyset(b []byte) ([]byte, error) {
+// ciphertextOf is what a wrapped keyset has in its envelope.
+func ciphertextOf(b []byte) ([]byte, error) {
 	e, err := keyset.NewBinaryReader(bytes.NewReader(b)).ReadEncrypted()
 	if err != nil {
 		return nil, domain.Errorf(domain.Tampered, "a wrapped keyset is malformed: %w", err)
