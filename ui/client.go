@@ -18,6 +18,7 @@ type clientView struct {
 	Changed  time.Time
 	Closed   bool // suspended
 	Gone     bool // destroyed, or about to be
+	KeyHeld  bool // closed under its own key
 	Doors    []door
 	Snippets []snippet
 	Member   bool
@@ -35,6 +36,7 @@ func (r *request) clientPage(f form) error {
 		base: r.base(out.Name), form: f, Name: out.Name, State: stateOf(string(out.State)), Created: out.Created, Changed: out.Changed,
 		Closed: out.State == "suspended", Gone: out.State == "destroying" || out.State == "destroyed", Member: r.me.Role() != "",
 	}
+	v.KeyHeld = out.ClientKey == "closed"
 	v.Doors = v.doors()
 	v.Snippets = r.ui.snippets(out.ID, "", "", "")
 	v.May.Suspend = r.me.May(authz.TenantSuspend) && out.State == "active"
@@ -55,6 +57,7 @@ var doorWords = map[string]string{
 	"Workloads":   "The client’s programs, and what each one can do.",
 	"People":      "Members, their roles, and who is invited.",
 	"SQL console": "The client’s own database. Reads only, unless you say so.",
+	"Keys":        "A key that only the client has, and new keys in place of old ones.",
 	"Timeline":    "Everything that was done here, and a proof that it stands.",
 }
 

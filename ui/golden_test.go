@@ -25,6 +25,7 @@ var update = flag.Bool("update", false, "write the golden pages again")
 var views = map[string]any{
 	"account": &accountView{}, "alerts": &alertsView{}, "bounce": &bounceView{}, "client": &clientView{}, "client-made": &clientMadeView{},
 	"client-new": &clientNewView{}, "clients": &clientsView{}, "codes": &codesView{}, "factor": &factorView{}, "fail": &failView{},
+	"keys": &keysView{},
 	"link": &linkView{}, "login": &loginView{}, "members": &membersView{}, "persons": &personsView{}, "proof": &proofView{},
 	"recovery": &recoveryView{}, "roles": &rolesView{}, "seal": &sealView{}, "secret": &secretView{}, "secret-new": &secretNewView{},
 	"secrets": &secretsView{}, "sql": &sqlView{}, "timeline": &timelineView{}, "tokens": &tokensView{}, "trust": &trustView{},

@@ -54,6 +54,8 @@ func (u *UI) applianceRoutes() []httpd.Route {
 		u.on(post, "/seal/slots", authz.SealAdd, u.slotAdd),
 		u.on(post, "/seal/slots/remove", authz.SealRemove, u.slotRemove),
 		u.on(post, "/seal/rotate", authz.SealRotate, u.sealRotate),
+		u.on(post, "/seal/keys/rotate", authz.RotateStart, u.rotateStart),
+		u.on(post, "/seal/keys/resume", authz.RotateStart, u.rotateResume),
 		u.on(post, "/seal/recovery", authz.SealRecovery, u.recoveryMake),
 		u.on(post, "/seal/recovery/confirm", authz.SealRecovery, u.recoveryConfirm),
 	}
@@ -92,6 +94,13 @@ func (u *UI) clientRoutes() []httpd.Route {
 		u.on(post, client+"/resume", authz.TenantResume, u.clientResume),
 		u.on(post, client+"/destroy", authz.TenantDestroy, u.clientDestroy),
 		u.on(post, client+"/break-glass", authz.BreakGlass, u.breakGlass),
+
+		u.on(get, client+"/keys", authz.ClientKeyStatus, u.keys),
+		u.on(post, client+"/keys/set", authz.ClientKeySet, u.clientKeySet),
+		u.on(post, client+"/keys/close", authz.ClientKeyClose, u.clientKeyClose),
+		u.on(post, client+"/keys/open", authz.ClientKeyOpen, u.clientKeyOpen),
+		u.on(post, client+"/keys/remove", authz.ClientKeyRemove, u.clientKeyRemove),
+		u.on(post, client+"/keys/rotate", authz.RotateTenant, u.rotateTenant),
 
 		u.on(get, client+"/secrets", authz.SecretList, u.secrets),
 		u.on(get, client+"/secrets/new", authz.SecretPut, u.secretNew),

@@ -18,6 +18,9 @@ type sealView struct {
 	Recovery bool // a recovery key is confirmed
 	Slots    []slotRow
 	Failed   int
+
+	Rotations []rotationRow
+	Stopped   bool // one of them stopped or waits
 }
 
 type slotRow struct {
@@ -47,6 +50,14 @@ func (r *request) sealPage(f form) error {
 		base: r.base("Seal and recovery"), form: f, Kind: string(state.Kind), Recovery: state.Recovery, Failed: state.FailedAttempts,
 	}
 	v.Slots = slotRows(state.Slots)
+	list, err := do(r, actions.RotateStatus, actions.Nothing{})
+	if err != nil {
+		return err
+	}
+	v.Rotations = rotationRows(list.Rotations)
+	for _, o := range list.Rotations {
+		v.Stopped = v.Stopped || o.State == "failed" || o.State == "waiting"
+	}
 	return r.render(f.status(), "seal", v)
 }
 

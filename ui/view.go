@@ -84,6 +84,7 @@ func (r *request) tabs() []navItem {
 		{"Workloads", "workloads", authz.WorkloadList},
 		{"People", "people", authz.MemberList},
 		{"SQL console", "sql", authz.SQLQuery},
+		{"Keys", "keys", authz.ClientKeySet},
 		{"Timeline", "audit", authz.AuditRead},
 	}
 	var out []navItem
@@ -164,6 +165,11 @@ var notices = map[string]string{
 	"destroyed-client": "The client is destroyed. Its log stays until its retention ends.",
 	"resumed":          "The client is open again.",
 	"broken-glass":     "You are an owner for an hour at most. The reason stands in the client's log.",
+	"key-set":          "The client has a key of its own now. It is open until its time is over; try the key while it is.",
+	"key-open":         "The client is open.",
+	"key-closed":       "The client is closed: its keys are dropped.",
+	"key-removed":      "The client's own key is taken off.",
+	"rotating":         "The rotation has begun. It goes on by itself.",
 	"acked":            "The alert is acknowledged.",
 	"recovery":         "The recovery key is confirmed. From now on it opens this appliance.",
 	"slot-added":       "The key slot is added.",

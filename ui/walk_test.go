@@ -1,10 +1,12 @@
 package ui_test
 
 import (
+	"encoding/base64"
 	"net/http"
 	"strings"
 	"testing"
 
+	"coffer/app/actions"
 	"coffer/app/authz"
 	"coffer/app/domain"
 	"coffer/app/httpd"
@@ -39,10 +41,18 @@ var inputs = map[string][]string{
 	"POST /seal/slots":                          {"kind", "passphrase", "name", "p", "secret", "long enough to be one", "again", "long enough to be one"},
 	"POST /seal/slots/remove":                   {"slot", "none"},
 	"POST /seal/recovery/confirm":               {"group1", "AAAA", "group2", "BBBB"},
+	"POST /clients/:tenant/keys/set":            {"form", "keyfile", "secret", walkKey, "again", walkKey, "confirm", ":tenant", "words", actions.ClientKeyWords},
+	"POST /clients/:tenant/keys/open":           {"form", "keyfile", "secret", walkKey},
+	"POST /clients/:tenant/keys/remove":         {"confirm", ":tenant"},
+	"POST /clients/:tenant/keys/rotate":         {"kind", "kek"},
+	"POST /seal/keys/rotate":                    {"kind", "control"},
 	"POST /login":                               {"name", "nobody", "password", "x"},
 	"POST /link":                                {"token", "cfi_x"},
 	"POST /link/accept":                         {"token", "cfi_x", "name", "x", "password", "y", "again", "y"},
 }
+
+// walkKey are the 32 bytes of a key file.
+var walkKey = base64.StdEncoding.EncodeToString([]byte("0123456789abcdefghijklmnopqrstuv"))
 
 // ask sends what a route wants.
 func (b *browser) ask(route httpd.Route, tenant string) page {

@@ -147,6 +147,8 @@ func wordsOf(e actions.Event, names map[string]string) sentence {
 	switch {
 	case !known && strings.HasPrefix(e.Action, "alarm."):
 		return sentence{Who: "Coffer", Did: "raised an alarm:", Rest: detailText(e.Detail, "text")}
+	case e.Action == "clientkey.closed":
+		return sentence{Who: "Coffer", Did: "closed the client:", Rest: detailText(e.Detail, "text")}
 	case e.Action == "tenant.created":
 		s = sentence{
 			Who: named(names, detailText(e.Detail, "by")), Did: "made this client;", Rest: named(names, detailText(e.Detail, "owner")) + " owns it",

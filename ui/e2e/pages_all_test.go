@@ -52,6 +52,7 @@ var sights = []sight{
 	{"", "owner", "/clients/acme/people", invites, "A link for the new"},
 	{"console", "owner", "/clients/acme/sql", func(p *tab) { p.runs("SELECT * FROM orders ORDER BY amount DESC") }, "Kowalski"},
 	{"", "analyst", "/clients/acme/sql", nil, "not write"},
+	{"", "owner", "/clients/acme/keys", nil, "A key that only you have"},
 	{"timeline", "owner", "/clients/acme/audit", nil, "Verify now"},
 	{"", "operator", "/clients/empty/audit", func(p *tab) { p.leave("Verify now") }, "Verified just now"},
 	{"", "foreign", "/clients/acme", nil, "Not allowed"},
