@@ -18,7 +18,7 @@ var layers = map[string]int{
 	"app/domain": 0, "app/limit": 0, "app/durable": 0, "audit/record": 0, "vault/seal/sealtest": 0, "app/store/storetest": 2,
 	"ui/assets": 0,
 	"app/store": 1, "app/authz": 1, "vault/seal": 1, "tenants/cryptvfs": 1, "tenants/sqlite": 1, "audit/wal": 1, "tenants/fair": 1,
-	"audit": 2, "vault/token": 2, "tenants/guard": 2, "app/alerts": 2, "app/once": 2, "app/queries": 2,
+	"audit": 2, "vault/token": 2, "vault/wrap": 2, "tenants/guard": 2, "app/alerts": 2, "app/once": 2, "app/queries": 2,
 	"tenants/migrate": 2, "tenants/plain": 3, "app/inout": 2,
 	"vault": 3, "tenants/worker": 3, "app/directory": 3, "app/cert": 3,
 	"app/authn": 4, "tenants": 4,
@@ -33,7 +33,7 @@ var layers = map[string]int{
 var owners = map[string][]string{
 	"go.etcd.io/bbolt":            {"app/store"},
 	"github.com/google/go-tpm":    {"vault/seal"},
-	"github.com/tink-crypto":      {"vault"},
+	"github.com/tink-crypto":      {"vault", "vault/wrap"},
 	"modernc.org":                 {"tenants/cryptvfs", "tenants/sqlite"},
 	"github.com/urfave/cli":       {"app"},
 	"github.com/gofiber/fiber":    {"app/httpd", "app/api", "app/sqlapi", "app/vaultapi", "ui"},
@@ -60,7 +60,7 @@ var calls = map[string][]string{
 	"os.Rename":       {"app/durable", "app/store"}, // the store swaps files under its own lock
 	"authz.ForSystem": {"app/actions"},
 	".Reveal": {
-		"app", "app/authn", "app/directory", "app/domain", "app/once", "vault", "vault/seal", "vault/token", "audit", "ui",
+		"app", "app/authn", "app/directory", "app/domain", "app/once", "vault", "vault/seal", "vault/token", "vault/wrap", "audit", "ui",
 	},
 }
 

@@ -28,6 +28,10 @@ var inputs = map[string]struct {
 	"POST /api/v1/tenants/:tenant/queries/:name/run": {body: object{}},
 	"PUT /api/v1/tenants/:tenant/dashboards/:name":   {body: object{"queries": []string{"shop"}}},
 	"POST /api/v1/token/lookup":                      {body: object{"token": "x"}},
+	"POST /api/v1/wrapping/lookup":                   {body: object{"token": "x"}},
+	"POST /api/v1/wrapping/unwrap":                   {body: object{"token": "x"}},
+	"POST /api/v1/wrapping/rewrap":                   {body: object{"token": "x"}},
+	"POST /api/v1/tenants/:tenant/wrap":              {body: object{"data": object{"k": "v"}}},
 	"POST /api/v1/token/revoke":                      {body: object{"token": "x"}},
 	"POST /api/v1/token/renew":                       {body: object{"token": "x"}},
 	"POST /api/v1/tenants": {body: object{

@@ -18,6 +18,7 @@ import (
 	"coffer/tenants/migrate"
 	"coffer/vault"
 	"coffer/vault/token"
+	"coffer/vault/wrap"
 )
 
 // Clock is the time by which things end: it never runs backwards.
@@ -187,6 +188,8 @@ func (s *Service) countStranger(source string, err error) {
 		s.Stranger(source, "workload login")
 	case errors.Is(err, token.ErrUnknown):
 		s.Stranger(source, "unknown token")
+	case errors.Is(err, wrap.ErrUnknown):
+		s.Stranger(source, "wrapping token")
 	}
 }
 

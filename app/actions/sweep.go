@@ -7,6 +7,7 @@ import (
 	"coffer/app/directory"
 	"coffer/app/store"
 	"coffer/vault/token"
+	"coffer/vault/wrap"
 )
 
 // sweepGrace is how long an expired record is kept: longer than what a clock set
@@ -24,6 +25,7 @@ var sweeps = []struct {
 }{
 	{token.AnyExpired, token.Sweep},
 	{directory.AnyExpiredSecretID, directory.SweepSecretIDs},
+	{wrap.AnyExpired, wrap.Sweep},
 }
 
 // Sweep removes the records of tokens, secret ids, sessions and links that ended

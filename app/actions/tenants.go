@@ -15,6 +15,7 @@ import (
 	"coffer/tenants"
 	"coffer/tenants/migrate"
 	"coffer/vault/token"
+	"coffer/vault/wrap"
 )
 
 // TenantInfo is what can be shown of a tenant.
@@ -225,7 +226,8 @@ var TenantDestroy = Operation[TenantDestroyIn, TenantInfo]{
 	},
 	act: func(ctx context.Context, c *call, _ TenantDestroyIn) (TenantInfo, error) {
 		r, err := c.setState(ctx, tenants.Destroying, func(tx *store.Tx) error {
-			if err := errors.Join(directory.RemoveTenant(tx, c.permit.Tenant()), migrate.Forget(tx, c.permit.Tenant()), queries.RemoveTenant(tx, c.permit.Tenant()), forgetRotations(tx, c.permit.Tenant())); err != nil {
+			if err := errors.Join(directory.RemoveTenant(tx, c.permit.Tenant()), migrate.Forget(tx, c.permit.Tenant()), queries.RemoveTenant(tx, c.permit.Tenant()), forgetRotations(tx, c.permit.Tenant()),
+				wrap.RemoveTenant(tx, c.permit.Tenant())); err != nil {
 				return err
 			}
 			n, err := token.RevokeWhere(tx, c.permit.Tenant(), func(token.Token) bool { return true })

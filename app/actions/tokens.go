@@ -178,7 +178,7 @@ func (c *call) fill(tx *store.Tx, s *token.Spec, in TokenIssueIn, now time.Time)
 func (in TokenIssueIn) warnings(t token.Token) (out []string) {
 	asked := cmp.Or(time.Duration(in.TTL), domain.DefaultTTL)
 	switch got := t.Expires.Sub(t.Issued); {
-	case got >= asked:
+	case got > asked-time.Second: // as long as was asked for, but for what the request took
 	case t.Parent != "":
 		out = append(out, fmt.Sprintf("it lives for %v instead of %v: no token outlives the one with which it is made, or its maximum", got.Round(time.Second), asked))
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"coffer/app/authn"
 	"coffer/app/authz"
 	"coffer/app/domain"
 	"coffer/app/store"
@@ -153,4 +154,18 @@ func (s *Service) Accessor(ctx context.Context, text domain.Secret, tenant domai
 		return err
 	})
 	return accessor
+}
+
+// Holder gives the subject of a token that Coffer has just made, without a use of it.
+func (s *Service) Holder(ctx context.Context, text domain.Secret) (subject authz.Subject, err error) {
+	err = s.db.View(ctx, func(tx *store.Tx) error {
+		now := s.clock.Now()
+		t, err := token.Lookup(tx, text, now)
+		if err != nil {
+			return err
+		}
+		subject, err = authn.SubjectOf(tx, t, now)
+		return err
+	})
+	return subject, err
 }

@@ -18,6 +18,7 @@ const (
 	Export      Kind = "sql.export"   // somebody exports a whole database
 	Rotation    Kind = "rotation"     // a rotation of keys stopped
 	ClientKey   Kind = "client-key"   // a tenant was closed under its client's key, or a wrong one was presented
+	Wrap        Kind = "wrap.twice"   // a wrapping token came a second time
 )
 
 // Alert is one thing that somebody should look at.

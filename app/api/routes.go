@@ -56,6 +56,10 @@ func (a *API) routes() []route {
 		on(a, post, v1+"/token/renew", actions.TokenRenew),
 		on(a, post, v1+"/token/revoke", actions.TokenDiscard),
 
+		on(a, post, v1+"/wrapping/lookup", actions.WrapLookup),
+		on(a, post, v1+"/wrapping/unwrap", actions.WrapUnwrap),
+		on(a, post, v1+"/wrapping/rewrap", actions.WrapRewrap),
+
 		on(a, post, v1+"/setup-link", actions.SetupLink),
 		on(a, post, v1+"/links/show", actions.LinkShow),
 		on(a, post, v1+"/links/accept", actions.LinkAccept),
@@ -137,6 +141,8 @@ func (a *API) routes() []route {
 		on(a, post, tenant+"/tokens", actions.TokenIssue),
 		on(a, get, tenant+"/tokens/:accessor", actions.TokenShow),
 		on(a, remove, tenant+"/tokens/:accessor", actions.TokenRevoke),
+
+		on(a, post, tenant+"/wrap", actions.WrapCreate),
 
 		on(a, post, tenant+"/sql", actions.SQL),
 		on(a, post, tenant+"/export", actions.SQLExport),

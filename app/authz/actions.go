@@ -27,6 +27,7 @@ type Info struct {
 	Roles    []domain.Role // roles that may
 	Own      []domain.Role // roles that may for what is their own
 	Cap      capClass      // capability class that lets a workload do it
+	Member   bool          // whoever holds anything in the tenant may
 
 	// What the action asks of how the caller proved who it is; see Prove.
 	Stranger bool // no credential is needed: the input itself proves something
@@ -111,6 +112,11 @@ const (
 	TokenRevoke      domain.Action = "token.revoke"
 	TokenRevokeAlone domain.Action = "token.revoke-alone"
 	TokenDiscard     domain.Action = "token.discard"
+
+	WrapCreate domain.Action = "wrap.create"
+	WrapLookup domain.Action = "wrap.lookup"
+	WrapUnwrap domain.Action = "wrap.unwrap"
+	WrapRewrap domain.Action = "wrap.rewrap"
 
 	SQLQuery domain.Action = "sql.query"
 	SQLWrite domain.Action = "sql.write"
@@ -245,6 +251,11 @@ var table = []Info{
 	{Action: TokenRevoke, Scope: Tenant, Changes: true, Roles: managers, Own: append(slices.Clone(selves), domain.ClientAuditor), Meaning: "revoke a token and those made with it, at once and for good", Resource: "token"},
 	{Action: TokenRevokeAlone, Scope: Tenant, Changes: true, Roles: owner, Meaning: "revoke a token and let those made with it live on", Resource: "token"},
 	{Action: TokenDiscard, Scope: Open, Changes: true, Meaning: "revoke a token that one holds, and those made with it", Resource: "token"},
+
+	{Action: WrapCreate, Member: true, Scope: Tenant, Changes: true, Roles: everyone, Meaning: "wrap an answer, for whoever presents a wrapping token, once", Resource: "path"},
+	{Action: WrapLookup, Stranger: true, Scope: Open, Meaning: "see what a wrapping token that one holds is for", Resource: "wrapping token"},
+	{Action: WrapUnwrap, Stranger: true, Scope: Open, Changes: true, Meaning: "unwrap an answer, which burns the wrapping token that one holds", Resource: "wrapping token"},
+	{Action: WrapRewrap, Stranger: true, Scope: Open, Changes: true, Meaning: "move a wrapped answer under another wrapping token, which burns the one that one holds", Resource: "wrapping token"},
 
 	{Action: SQLQuery, Scope: Tenant, Roles: readers, Cap: capSQLRead, Meaning: "run a statement that only reads"},
 	{Action: SQLWrite, Scope: Tenant, Changes: true, Roles: managers, Cap: capSQLWrite, Meaning: "run a statement that changes data or schema"},

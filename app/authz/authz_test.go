@@ -44,6 +44,7 @@ func TestRoles(t *testing.T) {
 		authz.WorkloadSecretID: "owner admin analyst viewer", authz.WorkloadRemove: "owner admin analyst viewer",
 		authz.TokenIssue: "owner admin analyst viewer client-auditor", authz.TokenList: "owner admin analyst viewer client-auditor",
 		authz.TokenRevoke: "owner admin analyst viewer client-auditor", authz.TokenShow: "owner admin analyst viewer client-auditor",
+		authz.WrapCreate:  "owner admin analyst viewer client-auditor",
 		authz.TokenOrphan: "owner", authz.TokenRevokeAlone: "owner",
 		authz.SQLQuery: "owner admin analyst", authz.SQLWrite: "owner admin", authz.SQLRollback: "", authz.SQLExport: "owner",
 		authz.QuerySave: "owner admin analyst", authz.QueryRemove: "owner admin analyst", authz.QueryList: "owner admin analyst viewer", authz.QueryRun: "owner admin analyst viewer",

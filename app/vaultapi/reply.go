@@ -72,6 +72,9 @@ type envelope struct {
 
 func (p *reply) envelope(requestID string) envelope {
 	e := envelope{RequestID: requestID, Data: p.data, WrapInfo: p.wrapped, Warnings: p.warnings, Auth: p.auth}
+	if p.wrapped != nil {
+		e.RequestID = "" // that of what is wrapped stands inside
+	}
 	if l := p.lease; l != nil {
 		e.LeaseID, e.Renewable, e.LeaseDuration = l.ID, l.Renewable, seconds(l.Duration)
 	}

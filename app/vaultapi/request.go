@@ -43,6 +43,9 @@ func (r *request) full() string {
 	return strings.Join(append([]string{r.mount}, r.path...), "/")
 }
 
+// requestID names the request in its answer and in the log.
+func (r *request) requestID() string { return httpd.RequestID(r.c) }
+
 // query is a parameter of the query, "" if it is not there.
 func (r *request) query(name string) string { return r.c.Query(name) }
 

@@ -28,7 +28,7 @@ type API struct {
 func New(gate *actions.Gate, log *slog.Logger) *API {
 	a := &API{gate: gate, log: log, endpoints: map[string][]endpoint{}}
 	for _, family := range [][]endpoint{
-		a.sys(), a.tokens(),
+		a.sys(), a.tokens(), a.wrapping(),
 	} {
 		for _, e := range family {
 			mustDeclare(e)
@@ -70,7 +70,14 @@ func (a *API) handle(c *fiber.Ctx) error {
 	if o == opPatch && !mergesPatch(c.Get(fiber.HeaderContentType)) {
 		return failf(http.StatusUnsupportedMediaType, "PATCH requires Content-Type: application/merge-patch+json")
 	}
+	wrap, err := a.wrapper(r, e)
+	if err != nil {
+		return err
+	}
 	answer, err := e.handle(ctx, r)
+	if err == nil && wrap != nil {
+		answer, err = wrap(ctx, answer)
+	}
 	httpd.Receipt(c, r.receipt)
 	if err != nil {
 		return err
