@@ -38,14 +38,18 @@ func (a *API) tokens() []endpoint {
 	}
 }
 
-// credential is the token or session that the request presents, empty for none.
-func (r *request) credential() domain.Secret {
+// presented is the text of the token or session that the request presents, "" for
+// none.
+func (r *request) presented() string {
 	text := r.c.Get(TokenHeader)
 	if text == "" {
 		text = strings.TrimPrefix(r.c.Get("Authorization"), "Bearer ")
 	}
-	return domain.SecretString(strings.Clone(text))
+	return strings.Clone(text)
 }
+
+// credential is what the request presents.
+func (r *request) credential() domain.Secret { return domain.SecretString(r.presented()) }
 
 // atHome refuses a caller in a namespace where it holds nothing, before an action
 // that asks for no right there. The refusal is logged as that of a look-up is, and

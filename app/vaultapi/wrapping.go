@@ -139,7 +139,7 @@ func (r *request) wrappingToken(ctx context.Context) (in actions.WrapHeld, err e
 		in.Token = own
 		return in, err
 	}
-	if own.Len() == 0 || own.Equal(in.Token) || strings.HasPrefix(string(own.Reveal()), wrap.Prefix) {
+	if own.Len() == 0 || own.Equal(in.Token) || strings.HasPrefix(r.presented(), wrap.Prefix) {
 		return in, nil
 	}
 	r.who, err = caller(ctx, r.c, r.service, false)
