@@ -56,7 +56,7 @@ var WrapCreate = Operation[WrapIn, Wrapped]{
 		if err != nil {
 			return authz.Request{}, err
 		}
-		if in.Shape == "" && (in.Data.Len() == 0 || in.Data.Reveal()[0] != '{') {
+		if in.Shape == "" && !wrap.IsObject(in.Data.Secret) {
 			return authz.Request{}, domain.Fieldf("data", "an object is expected")
 		}
 		_, err = domain.ParseTTL(time.Duration(in.TTL))

@@ -81,6 +81,9 @@ func (*UsedError) Error() string { return ErrUnknown.Error() }
 // Unwrap gives ErrUnknown.
 func (*UsedError) Unwrap() error { return ErrUnknown }
 
+// IsObject says whether data that arrived as JSON are an object.
+func IsObject(json domain.Secret) bool { return json.Len() > 0 && json.Reveal()[0] == '{' }
+
 var maxBytes = MaxBytes
 
 // Create wraps an answer. The text of the token is returned once and kept nowhere.
