@@ -38,6 +38,20 @@ var verbs = map[domain.Action]string{
 	authz.SecretDelete:     "deleted a version of the secret",
 	authz.SecretUndelete:   "brought a version back of the secret",
 	authz.SecretDestroy:    "destroyed a version of the secret|for good",
+	authz.TransitCreate:    "made the transit key",
+	authz.TransitRead:      "looked at the transit key",
+	authz.TransitList:      "listed the transit keys",
+	authz.TransitConfig:    "changed the settings of the transit key",
+	authz.TransitRotate:    "added a version to the transit key",
+	authz.TransitTrim:      "destroyed old versions of the transit key|for good",
+	authz.TransitRemove:    "destroyed the transit key|for good",
+	authz.TransitEncrypt:   "encrypted with the transit key",
+	authz.TransitDecrypt:   "decrypted with the transit key",
+	authz.TransitRewrap:    "encrypted anew with the transit key",
+	authz.TransitDatakey:   "made a data key with the transit key",
+	authz.TransitSign:      "signed with the transit key",
+	authz.TransitVerify:    "verified with the transit key",
+	authz.TransitHMAC:      "authenticated with the transit key",
 	authz.WorkloadCreate:   "created the workload",
 	authz.WorkloadList:     "looked at the workloads",
 	authz.WorkloadSecretID: "issued a secret id for the workload",
@@ -190,7 +204,8 @@ func restOf(e actions.Event, names map[string]string) string {
 		parts = append(parts, "— "+named(names, "person:"+id))
 	}
 	switch domain.Action(e.Action) {
-	case authz.SecretRead, authz.SecretPut, authz.SecretDelete, authz.SecretUndelete, authz.SecretDestroy:
+	case authz.SecretRead, authz.SecretPut, authz.SecretDelete, authz.SecretUndelete, authz.SecretDestroy,
+		authz.TransitRotate, authz.TransitEncrypt, authz.TransitDecrypt, authz.TransitSign:
 		if v := detailText(e.Detail, "version"); v != "" && v != "0" {
 			parts = append(parts, "(version "+v+")")
 		}

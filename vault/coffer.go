@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 
 	"coffer/app/authz"
 	"coffer/app/domain"
@@ -26,10 +27,15 @@ var secretActions = []domain.Action{
 	authz.SecretDelete, authz.SecretUndelete, authz.SecretDestroy,
 }
 
+// transitActions are those on transit keys.
+var transitActions = append([]domain.Action{
+	authz.TransitCreate, authz.TransitRead, authz.TransitList, authz.TransitConfig, authz.TransitRotate, authz.TransitTrim, authz.TransitRemove,
+}, transitUses...)
+
 // Coffer opens the keys of the tenant that the permit names, for an action on
-// secrets.
+// secrets or transit keys.
 func (v *Vault) Coffer(ctx context.Context, p *audit.Permit) (*Coffer, error) {
-	if err := p.Check(p.Tenant(), secretActions...); err != nil {
+	if err := p.Check(p.Tenant(), slices.Concat(secretActions, transitActions)...); err != nil {
 		return nil, err
 	}
 	if p.Tenant() == "" {

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"encoding/base64"
 
 	"coffer/app/store"
 )
@@ -16,7 +17,7 @@ func OpenTenants(v *Vault) int {
 	return len(v.tenants)
 }
 
-// Recode decodes a record of a kind ("payload", "tenant", "secret") and gives
+// Recode decodes a record of a kind ("payload", "tenant", "transit", "secret") and gives
 // what it was decoded to.
 func Recode(kind string, b []byte) (any, error) {
 	switch kind {
@@ -25,6 +26,9 @@ func Recode(kind string, b []byte) (any, error) {
 		return p, decodeRecord(kind, b, &p)
 	case "tenant":
 		var r tenantRecord
+		return r, decodeRecord(kind, b, &r)
+	case "transit":
+		var r transitRecord
 		return r, decodeRecord(kind, b, &r)
 	}
 	var r secretRecord
@@ -35,10 +39,16 @@ func Recode(kind string, b []byte) (any, error) {
 const (
 	BucketSecrets  = bucketSecrets
 	BucketVersions = bucketVersions
+
+	BucketTransit     = bucketTransit
+	BucketTransitKeys = bucketTransitKeys
 )
 
 // OnStep is called after each step of a change of keys.
 func OnStep(fn func(string)) { crash = fn }
+
+// TransitText is how what a version made begins.
+func TransitText(version int) string { return transitText(version, base64.StdEncoding, nil) }
 
 // UpdateKeys changes keys.db behind the vault's back.
 func UpdateKeys(v *Vault, fn func(*store.Tx) error) (store.Revision, error) {

@@ -322,7 +322,8 @@ func (v *Vault) Purge(ctx context.Context, tx *store.Tx, p *audit.Permit, uid [U
 	if err := v.checkKeyless(ctx, uid); err != nil {
 		return err
 	}
-	for _, bucket := range []string{bucketSecrets, bucketVersions} {
+	for _, kind := range rewrapped {
+		bucket := kind.bucket
 		var keys [][]byte
 		if err := tx.Scan(bucket, uid[:], nil, func(key, _ []byte) error {
 			keys = append(keys, slices.Clone(key))

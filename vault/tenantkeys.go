@@ -44,6 +44,7 @@ type tenantKeys struct {
 	secrets tink.AEAD
 	pages   *prf.Set
 	names   *prf.Set
+	transit transitCache
 }
 
 func tenantContext(id domain.TenantID, purpose string) string {

@@ -170,6 +170,7 @@ func TestVectorRecords(t *testing.T) {
 		"payload": `{"version":1,"root":"AAE=","table":"AgM="}`,
 		"tenant":  `{"version":1,"uid":"AAECAwQFBgcICQoLDA0ODw==","kek":"AA==","secrets":"AQ==","pages":"Ag==","names":"Aw=="}`,
 		"secret":  `{"version":1,"path":"a/b","current":2,"created":"2026-11-18T09:00:00Z","versions":[{"version":2,"created":"2026-11-18T09:00:00.5Z","by":"workload:w_1","deleted":"2026-11-18T10:00:00Z","destroyed":"2026-11-18T11:00:00Z"}]}`,
+		"transit": `{"version":1,"name":"orders","id":"tk_a","type":"aes256-gcm96","created":"2026-11-18T09:00:00Z","latest_version":2,"min_available_version":2,"min_decryption_version":2,"min_encryption_version":0,"deletion_allowed":false,"versions":[{"version":2,"created":"2026-11-18T09:00:00Z","public":"x"}]}`,
 	} {
 		if _, err := vault.Recode(kind, []byte(form)); err != nil {
 			t.Errorf("%s: %v", kind, err)

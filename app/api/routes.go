@@ -26,6 +26,7 @@ func (a *API) routes() []route {
 		v1     = "/api/v1"
 		tenant = v1 + "/tenants/:tenant"
 		secret = tenant + "/secret"
+		key    = tenant + "/transit/:name"
 	)
 	return []route{
 		bare[actions.Nothing, json.RawMessage](get, v1+"/openapi.json", "", a.openAPI),
@@ -131,6 +132,21 @@ func (a *API) routes() []route {
 		on(a, get, secret+"/versions", actions.SecretVersions),
 		on(a, post, secret+"/undelete", actions.SecretUndelete),
 		on(a, post, secret+"/destroy", actions.SecretDestroy),
+
+		on(a, get, tenant+"/transit", actions.TransitList),
+		on(a, get, key, actions.TransitRead),
+		on(a, post, key, actions.TransitCreate),
+		on(a, patch, key, actions.TransitConfig),
+		on(a, remove, key, actions.TransitRemove),
+		on(a, post, key+"/rotate", actions.TransitRotate),
+		on(a, post, key+"/trim", actions.TransitTrim),
+		on(a, post, key+"/encrypt", actions.TransitEncrypt),
+		on(a, post, key+"/decrypt", actions.TransitDecrypt),
+		on(a, post, key+"/rewrap", actions.TransitRewrap),
+		on(a, post, key+"/datakey", actions.TransitDatakey),
+		on(a, post, key+"/sign", actions.TransitSign),
+		on(a, post, key+"/verify", actions.TransitVerify),
+		on(a, post, key+"/hmac", actions.TransitHMAC),
 
 		on(a, get, tenant+"/workloads", actions.WorkloadList),
 		on(a, post, tenant+"/workloads", actions.WorkloadCreate),

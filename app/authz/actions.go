@@ -97,6 +97,21 @@ const (
 	SecretUndelete domain.Action = "secret.undelete"
 	SecretDestroy  domain.Action = "secret.destroy"
 
+	TransitCreate  domain.Action = "transit.create"
+	TransitRead    domain.Action = "transit.read"
+	TransitList    domain.Action = "transit.list"
+	TransitConfig  domain.Action = "transit.config"
+	TransitRotate  domain.Action = "transit.rotate"
+	TransitTrim    domain.Action = "transit.trim"
+	TransitRemove  domain.Action = "transit.remove"
+	TransitEncrypt domain.Action = "transit.encrypt"
+	TransitDecrypt domain.Action = "transit.decrypt"
+	TransitRewrap  domain.Action = "transit.rewrap"
+	TransitDatakey domain.Action = "transit.datakey"
+	TransitSign    domain.Action = "transit.sign"
+	TransitVerify  domain.Action = "transit.verify"
+	TransitHMAC    domain.Action = "transit.hmac"
+
 	WorkloadCreate   domain.Action = "workload.create"
 	WorkloadList     domain.Action = "workload.list"
 	WorkloadSecretID domain.Action = "workload.secret-id"
@@ -235,6 +250,21 @@ var table = []Info{
 	{Action: SecretDelete, Scope: Tenant, Changes: true, Roles: owner, Cap: capSecretWrite, Meaning: "delete a version so that it can be brought back", Resource: "secret"},
 	{Action: SecretUndelete, Scope: Tenant, Changes: true, Roles: owner, Cap: capSecretWrite, Meaning: "bring a deleted version back", Resource: "secret"},
 	{Action: SecretDestroy, StepUp: true, Scope: Tenant, Changes: true, Roles: owner, Meaning: "destroy versions for good", Resource: "secret"},
+
+	{Action: TransitCreate, Scope: Tenant, Changes: true, Roles: owner, Meaning: "make a transit key", Resource: "transit key"},
+	{Action: TransitRead, Scope: Tenant, Roles: owner, Cap: capTransit, Meaning: "see a transit key's versions, settings and public keys", Resource: "transit key"},
+	{Action: TransitList, Scope: Tenant, Roles: owner, Meaning: "list the transit keys"},
+	{Action: TransitConfig, StepUp: true, Scope: Tenant, Changes: true, Roles: owner, Meaning: "change which versions of a transit key are used, and whether it may be removed", Resource: "transit key"},
+	{Action: TransitRotate, Scope: Tenant, Changes: true, Roles: owner, Meaning: "add a version to a transit key", Resource: "transit key"},
+	{Action: TransitTrim, StepUp: true, Scope: Tenant, Changes: true, Roles: owner, Meaning: "destroy old versions of a transit key, with what only they decrypt", Resource: "transit key"},
+	{Action: TransitRemove, StepUp: true, Scope: Tenant, Changes: true, Roles: owner, Meaning: "destroy a transit key, with what only it decrypts", Resource: "transit key"},
+	{Action: TransitEncrypt, Scope: Tenant, Roles: owner, Cap: capTransit, Meaning: "encrypt with a transit key", Resource: "transit key"},
+	{Action: TransitDecrypt, StepUp: true, Scope: Tenant, Roles: owner, Cap: capTransit, Meaning: "decrypt with a transit key", Resource: "transit key"},
+	{Action: TransitRewrap, Scope: Tenant, Roles: owner, Cap: capTransit, Meaning: "encrypt anew with the latest version of a transit key, unseen", Resource: "transit key"},
+	{Action: TransitDatakey, StepUp: true, Scope: Tenant, Roles: owner, Cap: capTransit, Meaning: "make a random key, and the same encrypted with a transit key", Resource: "transit key"},
+	{Action: TransitSign, StepUp: true, Scope: Tenant, Roles: owner, Cap: capTransit, Meaning: "sign with a transit key", Resource: "transit key"},
+	{Action: TransitVerify, Scope: Tenant, Roles: owner, Cap: capTransit, Meaning: "verify a signature or an HMAC of a transit key", Resource: "transit key"},
+	{Action: TransitHMAC, StepUp: true, Scope: Tenant, Roles: owner, Cap: capTransit, Meaning: "authenticate with a transit key", Resource: "transit key"},
 
 	{Action: WorkloadCreate, StepUp: true, Scope: Tenant, Changes: true, Roles: managers, Own: selves, Meaning: "create a workload with granted capabilities", Resource: "workload"},
 	{Action: WorkloadList, Scope: Tenant, Roles: managers, Own: selves, Meaning: "list the workloads"},
