@@ -469,6 +469,25 @@ func TestTransitMoved(t *testing.T) {
 	wantKind(t, err, domain.Tampered)
 }
 
+// TestTransitRotated: a rotation of the tenant's own keys seals transit keys anew,
+// and they go on to decrypt.
+func TestTransitRotated(t *testing.T) {
+	k := newKit(t)
+	k.tenant(t, "acme")
+	k.transitCreate(t, "acme", "orders", vault.AES256GCM)
+	k.transitRotate(t, "acme", "orders", vault.AES256GCM)
+	text := k.mustEncrypt(t, "acme", "orders", "x", "")
+	if rows := k.rotateSecrets(t, "acme"); rows != 5 {
+		t.Errorf("%d rows were sealed anew, want 1 of what is known and 2 versions × 2 uses", rows)
+	}
+	for range 2 {
+		if got, err := k.decrypt(t, "acme", "orders", text, ""); got != "x" {
+			t.Errorf("%q, %v", got, err)
+		}
+		k.v.Forget("acme")
+	}
+}
+
 // TestTransitOther: what is done to a key touches no row of another one.
 func TestTransitOther(t *testing.T) {
 	k := newKitIn(t, memoryDir(t))
