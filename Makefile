@@ -75,6 +75,11 @@ fuzz: ## fuzz every decoder for T each (T=1m)
 bench: ## measure; docs/performance.md says what was found
 	go test -run '^$$' -bench . -benchtime $(or $(T),1s) $(or $(BENCH),./...)
 
+.PHONY: bench-postgres
+bench-postgres: build ## give the same work to Coffer and to PostgreSQL (installs it if missing; ARGS=-help)
+	@packaging/deps.sh postgresql
+	cd packaging/bench && go vet ./... && go run . -coffer $(CURDIR)/bin/coffer $(ARGS)
+
 .PHONY: soak
 soak: deps ## the crash test with 2,000 kills, and long fuzzing
 	COFFER_CRASH_ROUNDS=2000 go test -run 'NothingAck|CreateIsAll|CopyWhile|MigrationsSurvive' -timeout 2h ./app

@@ -10,7 +10,9 @@
 set -euo pipefail
 
 missing=()
-declare -A program=([nodejs]=node)
+declare -A program=([nodejs]=node [postgresql]=initdb)
+# Debian keeps PostgreSQL's server out of the PATH.
+for dir in /usr/lib/postgresql/*/bin; do PATH+=:$dir; done
 for package; do
 	command -v "${program[$package]:-$package}" >/dev/null || missing+=("$package")
 done
@@ -47,9 +49,9 @@ if command -v apt-get >/dev/null; then
 	$sudo apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $(named)
 elif command -v dnf >/dev/null; then
-	$sudo dnf install -y $(named libc6-dev=glibc-devel libnss3-tools=nss-tools)
+	$sudo dnf install -y $(named libc6-dev=glibc-devel libnss3-tools=nss-tools postgresql=postgresql-server)
 elif command -v apk >/dev/null; then
-	$sudo apk add $(named libc6-dev=musl-dev libnss3-tools=nss-tools)
+	$sudo apk add $(named libc6-dev=musl-dev libnss3-tools=nss-tools postgresql=postgresql-server)
 elif command -v pacman >/dev/null; then
 	$sudo pacman -Sy --noconfirm $(named libc6-dev=glibc libnss3-tools=nss)
 else
