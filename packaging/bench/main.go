@@ -22,6 +22,10 @@ import (
 // size is how much there is of everything.
 type size struct {
 	tenants, rows, connections, batch int
+
+	each   time.Duration // for each kind of work, system and round
+	rounds int           // the medians of which are printed
+	only   string        // in the name of a kind of work, to leave out others
 }
 
 // system is what is measured. Its methods are for any number of goroutines; each
@@ -54,20 +58,22 @@ func main() {
 	flag.IntVar(&n.rows, "rows", 1000, "rows of each")
 	flag.IntVar(&n.connections, "connections", 8, "how many ask at once")
 	flag.IntVar(&n.batch, "batch", 100, "inserts in a transaction")
-	each := flag.Duration("time", 5*time.Second, "for each kind of work, system and round")
-	rounds := flag.Int("rounds", 3, "how often; the medians are printed")
+	flag.DurationVar(&n.each, "time", 5*time.Second, "for each kind of work, system and round")
+	flag.IntVar(&n.rounds, "rounds", 3, "how often; the medians are printed")
+	flag.StringVar(&n.only, "only", "", "kinds of work whose name contains this")
+	alone := flag.Bool("alone", false, "leave PostgreSQL out")
 	binary := flag.String("coffer", "../../bin/coffer", "the program")
 	temp := flag.String("dir", "", "where the data directories are made (default: that of temporary files)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, n, *each, *rounds, *binary, *temp); err != nil {
+	if err := run(ctx, n, *binary, *temp, *alone); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, n size, each time.Duration, rounds int, binary, temp string) (err error) {
+func run(ctx context.Context, n size, binary, temp string, alone bool) (err error) {
 	dir, err := os.MkdirTemp(temp, "coffer-bench-")
 	if err != nil {
 		return err
@@ -90,7 +96,11 @@ func run(ctx context.Context, n size, each time.Duration, rounds int, binary, te
 		return fmt.Errorf("starting Coffer: %w", err)
 	}
 	systems = append(systems, coffer)
-	for i, way := range []way{&oneDatabase{}, &databaseEach{}} {
+	ways := []way{&oneDatabase{}, &databaseEach{}}
+	if alone {
+		ways = nil
+	}
+	for i, way := range ways {
 		p, err := startPostgres(ctx, n, way, filepath.Join(dir, fmt.Sprintf("postgres-%d", i)))
 		if err != nil {
 			return fmt.Errorf("starting PostgreSQL: %w", err)
@@ -100,5 +110,5 @@ func run(ctx context.Context, n size, each time.Duration, rounds int, binary, te
 	if err := fill(ctx, n, systems); err != nil {
 		return err
 	}
-	return measure(ctx, n, systems, each, rounds)
+	return measure(ctx, n, systems)
 }

@@ -48,14 +48,15 @@ type result struct {
 
 // measure gives every system every kind of work, one after the other, and prints
 // the medians of the rounds.
-func measure(ctx context.Context, n size, systems []system, each time.Duration, rounds int) error {
-	found := map[pair]([]result){}
+func measure(ctx context.Context, n size, systems []system) error {
+	found := map[pair][]result{}
 	var next atomic.Int64
 	next.Store(1 << 20)
-	for range rounds {
+	works := slices.DeleteFunc(slices.Clone(works), func(w work) bool { return !strings.Contains(w.what, n.only) })
+	for range n.rounds {
 		for w := range works {
 			for s := range systems {
-				r, err := perform(ctx, n, systems[s], works[w], each, &next)
+				r, err := perform(ctx, n, systems[s], works[w], &next)
 				if err != nil {
 					return fmt.Errorf("%s, %s: %w", systems[s].Name(), works[w].what, err)
 				}
@@ -83,7 +84,7 @@ func measure(ctx context.Context, n size, systems []system, each time.Duration, 
 type pair struct{ work, system int }
 
 // perform runs one kind of work on all connections for a while.
-func perform(ctx context.Context, n size, s system, w work, each time.Duration, next *atomic.Int64) (result, error) {
+func perform(ctx context.Context, n size, s system, w work, next *atomic.Int64) (result, error) {
 	var out result
 	before, err := processorTime(s)
 	if err != nil {
@@ -95,7 +96,7 @@ func perform(ctx context.Context, n size, s system, w work, each time.Duration, 
 	began := time.Now()
 	for i := range n.connections {
 		wg.Go(func() {
-			for errs[i] == nil && time.Since(began) < each {
+			for errs[i] == nil && time.Since(began) < n.each {
 				start := time.Now()
 				errs[i] = w.do(ctx, s, n, next.Add(int64(n.batch)))
 				times[i] = append(times[i], time.Since(start))
