@@ -79,6 +79,58 @@ func processorTime(s system) (sum time.Duration, err error) {
 	return sum, nil
 }
 
+// others watches what processes use that are no part of the measurement.
+type others struct {
+	systems []system
+	busy    time.Duration
+	own     time.Duration
+}
+
+// watchOthers begins to watch.
+func watchOthers(systems []system) (o others, err error) {
+	o.systems = systems
+	o.busy, o.own, err = o.now()
+	return o, err
+}
+
+// used is what others used since.
+func (o others) used() (time.Duration, error) {
+	busy, own, err := o.now()
+	return busy - o.busy - (own - o.own), err
+}
+
+// now gives the time that all processors were busy, and for this process and all
+// systems.
+func (o others) now() (busy, own time.Duration, err error) {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, 0, err
+	}
+	line, _, _ := strings.Cut(string(stat), "\n")
+	for i, field := range strings.Fields(line)[1:8] { // user nice system idle iowait irq softirq
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, 0, err
+		}
+		if i != 3 && i != 4 {
+			busy += time.Duration(n) * tick
+		}
+	}
+	var self syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &self); err != nil {
+		return 0, 0, err
+	}
+	own = time.Duration(self.Utime.Nano() + self.Stime.Nano())
+	for _, s := range o.systems {
+		used, err := processorTime(s)
+		if err != nil {
+			return 0, 0, err
+		}
+		own += used
+	}
+	return busy, own, nil
+}
+
 // withChildren are a process and its children, the process first.
 func withChildren(parent int) ([]int, error) {
 	pids := []int{parent}

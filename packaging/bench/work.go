@@ -3,8 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -56,7 +58,7 @@ func measure(ctx context.Context, n size, systems []system) error {
 	for range n.rounds {
 		for w := range works {
 			for s := range systems {
-				r, err := perform(ctx, n, systems[s], works[w], &next)
+				r, err := undisturbed(systems, n.each, func() (result, error) { return perform(ctx, n, systems[s], works[w], &next) })
 				if err != nil {
 					return fmt.Errorf("%s, %s: %w", systems[s].Name(), works[w].what, err)
 				}
@@ -78,6 +80,32 @@ func measure(ctx context.Context, n size, systems []system) error {
 		}
 	}
 	return nil
+}
+
+// Others may use so much of a processor during a measurement, in hundredths, and
+// it is repeated so often if they use more.
+const (
+	mostOthers = 15
+	mostTries  = 20
+)
+
+// undisturbed measures until nobody else was at work meanwhile.
+func undisturbed(systems []system, each time.Duration, measure func() (result, error)) (r result, err error) {
+	for range mostTries {
+		watched, err := watchOthers(systems)
+		if err != nil {
+			return r, err
+		}
+		if r, err = measure(); err != nil {
+			return r, err
+		}
+		used, err := watched.used()
+		if err != nil || used < each*mostOthers/100 {
+			return r, err
+		}
+		fmt.Fprintf(os.Stderr, "others used %v of a processor: once more\n", used.Round(10*time.Millisecond))
+	}
+	return r, errors.New("the machine is not quiet enough for a measurement")
 }
 
 // pair is a kind of work and who did it.
