@@ -18,6 +18,7 @@ import (
 	"coffer/audit"
 	"coffer/audit/record"
 	"coffer/tenants"
+	"coffer/tenants/fair"
 	"coffer/tenants/worker"
 	"coffer/vault"
 	"coffer/vault/seal"
@@ -40,7 +41,7 @@ type appliance struct {
 // openAppliance opens everything with the root key, which it takes over, and
 // completes what a crash interrupted. Nothing is served before it returns. conns
 // bounds the connections to tenants' files.
-func openAppliance(ctx context.Context, cfg Config, m actions.Machine, file *seal.File, root domain.Secret, clock *durable.Clock, conns int, log *slog.Logger) (_ *appliance, err error) {
+func openAppliance(ctx context.Context, cfg Config, m actions.Machine, file *seal.File, root domain.Secret, clock *durable.Clock, conns int, turns *fair.Queue, log *slog.Logger) (_ *appliance, err error) {
 	a := &appliance{cfg: cfg, log: log, clock: clock, holder: actions.NewKeyholder(file, root, m, clock.Now), alerts: alerts.NewInbox(clock.Now)}
 	defer func() {
 		if err != nil {
@@ -74,7 +75,7 @@ func openAppliance(ctx context.Context, cfg Config, m actions.Machine, file *sea
 	}
 	if a.files, err = tenants.Open(tenants.Options{
 		Dir: tenantsDir(cfg.Data), Keys: a.vault, MaxConns: conns, Alarm: a.fileAlarm, Quota: a.quota,
-		Worker: a.workers(), Isolation: a.isolation, Note: a.workerNote,
+		Turns: turns, Worker: a.workers(), Isolation: a.isolation, Note: a.workerNote,
 	}); err != nil {
 		return nil, err
 	}

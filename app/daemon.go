@@ -23,6 +23,7 @@ import (
 	"coffer/app/httpd"
 	"coffer/app/sqlapi"
 	"coffer/app/vaultapi"
+	"coffer/tenants/fair"
 	"coffer/ui"
 )
 
@@ -41,6 +42,7 @@ type daemon struct {
 	local   *httpd.Server // on the local socket
 	net     *network      // nil without a port
 	files   int           // connections that the tenants' files may have
+	turns   *fair.Queue   // of statements and of large answers
 	notices []string
 
 	mu        sync.Mutex
@@ -51,7 +53,7 @@ type daemon struct {
 // startDaemon locks the data directory, finds or makes the seal and opens the
 // gate if that needs no person. first gives the passphrase of a first start.
 func startDaemon(ctx context.Context, cfg Config, m actions.Machine, log *slog.Logger, first func() (domain.Secret, error)) (_ *daemon, err error) {
-	d := &daemon{cfg: cfg, machine: m, log: log, opened: make(chan struct{})}
+	d := &daemon{cfg: cfg, machine: m, log: log, turns: fair.New(fair.Options{}), opened: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close(context.WithoutCancel(ctx)))
@@ -117,7 +119,7 @@ func (d *daemon) prepareServers() error {
 	native, sql, secrets, health := api.New(d.gate, d.log), sqlapi.New(d.gate, d.log), vaultapi.New(d.gate, d.log), httpd.NewHealth(d.isOpen)
 	d.local = httpd.New(d.log, httpd.Options{MaxConns: socket, Now: d.clock.Now}, native, sql, secrets, health)
 	if d.net != nil {
-		d.net.answer(port, d.clock.Now, native, sql, secrets, d.pages(), health)
+		d.net.answer(port, d.turns, d.clock.Now, native, sql, secrets, d.pages(), health)
 	}
 	return nil
 }
@@ -198,7 +200,7 @@ func damagedPart(err error) error {
 
 // open is what the gate does with the root key.
 func (d *daemon) open(ctx context.Context, root domain.Secret) (*actions.Service, error) {
-	a, err := openAppliance(ctx, d.cfg, d.machine, d.gate.File(), root, d.clock, d.files, d.log)
+	a, err := openAppliance(ctx, d.cfg, d.machine, d.gate.File(), root, d.clock, d.files, d.turns, d.log)
 	if err != nil {
 		return nil, diskError(d.cfg.Data, err)
 	}

@@ -24,6 +24,7 @@ import (
 	"coffer/app/domain"
 	"coffer/app/httpd"
 	"coffer/app/store"
+	"coffer/tenants/fair"
 )
 
 // renewEvery is how often is looked whether the certificate is due, or the
@@ -65,8 +66,8 @@ func newNetwork(cfg Config, log *slog.Logger) (n *network, err error) {
 }
 
 // answer sets what answers at the port.
-func (n *network) answer(conns int, now func() time.Time, surfaces ...httpd.Surface) {
-	n.server = httpd.New(n.log, httpd.Options{MaxConns: conns, Proxies: n.cfg.Proxies, HSTS: n.brought != nil, Now: now}, surfaces...)
+func (n *network) answer(conns int, turns *fair.Queue, now func() time.Time, surfaces ...httpd.Surface) {
+	n.server = httpd.New(n.log, httpd.Options{MaxConns: conns, Proxies: n.cfg.Proxies, HSTS: n.brought != nil, Turns: turns, Now: now}, surfaces...)
 }
 
 // trouble tells the operator of the certificate.

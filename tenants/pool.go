@@ -46,6 +46,7 @@ type Options struct {
 	MaxConns int          // 0: as many as the process may have, at most MaxConns
 	Limits   guard.Limits // of one statement
 	Fair     fair.Options // how statements of different tenants share the processors
+	Turns    *fair.Queue  // the same, shared with whatever else takes turns; nil for one of its own
 	// Quota says how large a tenant's file may become; nil means the default.
 	Quota func(ctx context.Context, id domain.TenantID) (Quota, error)
 	Alarm func(id domain.TenantID, text string)
@@ -100,7 +101,10 @@ func Open(o Options) (*Pool, error) {
 	if o.Isolation == nil {
 		o.Isolation = func(context.Context, domain.TenantID) (Isolation, error) { return Shared, nil }
 	}
-	return &Pool{opts: o, queue: fair.New(o.Fair), helpers: newHelpers(o.Worker), files: map[domain.TenantID]*file{}, barred: map[domain.TenantID]bool{}, held: map[domain.TenantID]int{}, damaged: map[domain.TenantID]bool{}}, nil
+	if o.Turns == nil {
+		o.Turns = fair.New(o.Fair)
+	}
+	return &Pool{opts: o, queue: o.Turns, helpers: newHelpers(o.Worker), files: map[domain.TenantID]*file{}, barred: map[domain.TenantID]bool{}, held: map[domain.TenantID]int{}, damaged: map[domain.TenantID]bool{}}, nil
 }
 
 // MaxFiles is how many descriptors a pool uses at most in a process that may have

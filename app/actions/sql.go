@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"math"
 	"strconv"
+	"sync"
 	"unicode/utf8"
 
 	"coffer/app/authz"
@@ -41,43 +42,57 @@ type SQLOut struct {
 	encoded [][]byte // the rows as JSON without the outer brackets, in pieces, if they were asked for so
 }
 
-// pieceBytes is the size of a piece: growing one buffer to megabytes would leave
+// pieceBytes is the size of a piece, and firstPiece what the first begins with: growing one buffer to megabytes would leave
 // several times as much to collect.
-const pieceBytes = 128 << 10
+const (
+	pieceBytes = 128 << 10
+	firstPiece = 512
+)
 
 // AsJSON asks for a result that is made into JSON row by row while the statement
 // runs, in its own turn: a large one takes as long to write as to read, and
 // statements of others wait for turns alone. The answer has no Rows then.
 func (in *SQLIn) AsJSON() { in.asJSON = true }
 
-// AppendJSON appends what json.Marshal gives.
-func (out SQLOut) AppendJSON(b []byte) ([]byte, error) {
+// JSON is what json.Marshal gives, in pieces: to put megabytes together would take
+// as much memory again, and time outside the turn.
+func (out SQLOut) JSON() ([][]byte, error) {
 	if out.encoded == nil {
-		m, err := json.Marshal(out)
-		return append(b, m...), err
+		b, err := json.Marshal(out)
+		return [][]byte{b}, err
 	}
 	columns, err := json.Marshal(out.Columns)
-	size := len(b) + len(columns) + 128
-	for _, piece := range out.encoded {
-		size += len(piece)
-	}
-	b = append(append(append(make([]byte, 0, size), b...), `{"columns":`...), columns...)
-	b = append(b, `,"rows":[`...)
-	for _, piece := range out.encoded {
-		b = append(b, piece...)
-	}
-	b = append(b, `],"affected":`...)
-	b = strconv.AppendInt(b, out.Affected, 10)
-	b = strconv.AppendInt(append(b, `,"last_insert_id":`...), out.LastInsertID, 10)
-	return append(b, '}'), err
+	head := append(append([]byte(`{"columns":`), columns...), `,"rows":[`...)
+	tail := strconv.AppendInt([]byte(`],"affected":`), out.Affected, 10)
+	tail = strconv.AppendInt(append(tail, `,"last_insert_id":`...), out.LastInsertID, 10)
+	tail = append(tail, '}')
+	return append(append([][]byte{head}, out.encoded...), tail), err
 }
+
+// Done says that what JSON gave is not needed any more. Without it nothing is lost
+// but time.
+func (out SQLOut) Done() {
+	for _, piece := range out.encoded {
+		if cap(piece) == pieceBytes {
+			piecePool.Put((*[pieceBytes]byte)(piece[:pieceBytes]))
+		}
+	}
+}
+
+// piecePool keeps pieces of results that were sent: collecting them takes
+// processors from whoever asks meanwhile.
+var piecePool = sync.Pool{New: func() any { return new([pieceBytes]byte) }}
 
 // encode collects rows as JSON.
 func (out *SQLOut) encode(row []sqlite.Value) (err error) {
 	last := len(out.encoded) - 1
 	first := last < 0
 	if first || len(out.encoded[last]) >= pieceBytes*3/4 {
-		out.encoded = append(out.encoded, make([]byte, 0, pieceBytes>>min(8, 8*len(out.encoded))))
+		piece := make([]byte, 0, firstPiece) // most results are small
+		if !first {
+			piece = piecePool.Get().(*[pieceBytes]byte)[:0]
+		}
+		out.encoded = append(out.encoded, piece)
 		last++
 	}
 	b := out.encoded[last]
@@ -106,15 +121,37 @@ func appendSQLValue(b []byte, v sqlite.Value) ([]byte, error) {
 	return append(b, m...), err
 }
 
-// plainJSON says whether a text needs no escape.
+// plainJSON says whether a text needs no escape. It looks at eight bytes at once:
+// in a large result this is most of the work.
 func plainJSON(s string) bool {
-	for i := range len(s) {
+	const tops = ones << 7
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		x := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		// The top bit of a byte is set if it is below a space, equal to one of the
+		// five, or above 0x7e; that of a byte after such a one may be, too.
+		odd := (x-ones*' ')&^x | x | (x + ones)
+		odd |= equal(x, '"') | equal(x, '\\') | equal(x, '<') | equal(x, '>') | equal(x, '&')
+		if odd&tops != 0 {
+			return false
+		}
+	}
+	for ; i < len(s); i++ {
 		switch c := s[i]; {
 		case c < ' ', c >= 0x7f, c == '"', c == '\\', c == '<', c == '>', c == '&':
 			return false
 		}
 	}
 	return true
+}
+
+const ones = 0x0101010101010101 // in each byte
+
+// equal sets the top bit of the bytes of x that are c.
+func equal(x, c uint64) uint64 {
+	y := x ^ ones*c
+	return (y - ones) &^ y
 }
 
 // SQL runs one statement in the tenant's database: as sql.query on a connection

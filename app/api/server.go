@@ -98,17 +98,19 @@ func answer(c *fiber.Ctx, out any, receipt audit.Receipt, err error) error {
 	httpd.RequestID(c)
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	large, ok := out.(interface {
-		AppendJSON(b []byte) ([]byte, error)
+		JSON() ([][]byte, error)
+		Done()
 	})
 	if !ok {
 		return c.JSON(out)
 	}
-	body, err := large.AppendJSON(nil)
+	pieces, err := large.JSON()
 	if err != nil {
 		return err
 	}
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
-	return c.Send(body)
+	httpd.Send(c, pieces, large.Done)
+	return nil
 }
 
 // caller finds out who asks.

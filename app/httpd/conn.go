@@ -63,7 +63,7 @@ type conn struct {
 	left    int64 // of a body with a length
 	chunks  chunks
 	lagging time.Duration // by how much the current body or answer lags behind
-	wrote   int           // bytes since it slept
+	gate    *gate         // for large answers; nil without TLS
 
 	vouched  atomic.Bool  // a good credential was seen
 	waiting  atomic.Int64 // since when a request is waited for, in Unix nanoseconds; 0 while one is answered
@@ -240,18 +240,17 @@ func (c *conn) lag(took time.Duration, n int) {
 	c.lagging = max(0, c.lagging+took-time.Duration(n)*time.Second/minRate)
 }
 
-// While an answer of megabytes is encrypted, a fast client never makes the goroutine
-// wait, and when all processors are busy Go looks for other requests only every 10
-// ms. So it sleeps for a moment now and then.
-const (
-	breath      = 50 * time.Microsecond
-	breathEvery = 256 << 10 // bytes
-)
+// writeStep is how much is written at once: the largest record of TLS.
+const writeStep = 16 << 10
 
 // Write sends a part of an answer, unless the reader is too slow for it.
 func (c *conn) Write(p []byte) (n int, err error) {
+	if len(p) >= largeAnswer && c.gate.enter() {
+		defer c.gate.leave()
+	}
 	for n < len(p) && err == nil && !c.over {
-		step := min(len(p)-n, readStep)
+		step := min(len(p)-n, writeStep)
+		c.gate.pace()
 		began := time.Now()
 		if err := c.raw.SetWriteDeadline(began.Add(c.server.patience.slack - c.lagging)); err != nil {
 			return n, err
@@ -260,10 +259,6 @@ func (c *conn) Write(p []byte) (n int, err error) {
 		wrote, err = c.Conn.Write(p[n : n+step])
 		n += wrote
 		c.lag(time.Since(began), wrote)
-		if c.wrote += wrote; c.wrote >= breathEvery {
-			c.wrote = 0
-			time.Sleep(breath)
-		}
 	}
 	if err != nil {
 		c.over = true

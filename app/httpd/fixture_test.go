@@ -41,6 +41,15 @@ func (surface) Routes() []httpd.Route {
 		route("GET", "/who", func(c *fiber.Ctx) error { return c.SendString(httpd.Source(c)) }),
 		route("POST", "/body", body), route("DELETE", "/body", body),
 		route("GET", "/large", func(c *fiber.Ctx) error { return c.Send(make([]byte, 64<<20)) }),
+		route("GET", "/pieces", func(c *fiber.Ctx) error {
+			sent := pieces(c.QueryInt("n"))
+			httpd.Send(c, sent, func() {
+				for _, piece := range sent {
+					clear(piece) // as if it were used again
+				}
+			})
+			return nil
+		}),
 		route("GET", "/panic", func(c *fiber.Ctx) error { panic("secret words") }),
 		route("GET", "/signed", func(c *fiber.Ctx) error {
 			if c.Get("Authorization") != "Bearer good" {

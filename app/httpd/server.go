@@ -21,6 +21,7 @@ import (
 	"coffer/app/authz"
 	"coffer/app/domain"
 	"coffer/app/limit"
+	"coffer/tenants/fair"
 )
 
 // Limits of a request.
@@ -94,6 +95,7 @@ type Options struct {
 	MaxConns int            // connections at once; DefaultConns if 0
 	Proxies  []netip.Prefix // whose header X-Forwarded-For is believed; usually none
 	HSTS     bool           // tell browsers to come by HTTPS only; see commonHeaders
+	Turns    *fair.Queue    // in which large answers are sent; nil for none
 	Now      func() time.Time
 }
 
@@ -115,6 +117,7 @@ type Server struct {
 	hsts     bool
 	failures *limit.Limiter
 	patience patience
+	turns    *fair.Queue // see gate; nil for none
 
 	mu        sync.Mutex
 	listeners []net.Listener
@@ -125,7 +128,7 @@ type Server struct {
 // that has none and is not exempt, is a fault in Coffer and panics.
 func New(log *slog.Logger, o Options, surfaces ...Surface) *Server {
 	s := &Server{
-		log: log, surfaces: surfaces, proxies: o.Proxies, hsts: o.HSTS, patience: usualPatience,
+		log: log, surfaces: surfaces, proxies: o.Proxies, hsts: o.HSTS, patience: usualPatience, turns: o.Turns,
 		conns:    connections{open: map[*conn]struct{}{}, most: cmp.Or(o.MaxConns, DefaultConns)},
 		failures: limit.New(limit.Options{Burst: failBurst, Every: failEvery, Most: failMost, Now: o.Now}),
 	}
@@ -211,6 +214,9 @@ func (s *Server) handler(surface Surface, handle fiber.Handler) fiber.Handler {
 		return handle(c)
 	}
 	return func(c *fiber.Ctx) error {
+		if of := connOf(c); of != nil && of.gate != nil {
+			of.gate.tenant = c.Params("tenant")
+		}
 		if err := safely(c); err != nil {
 			return surface.Fail(c, s.slowDown(c, err))
 		}

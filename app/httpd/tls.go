@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"coffer/app/domain"
@@ -47,11 +48,18 @@ func (c *conn) begin() bool {
 	}
 	c.setReadDeadline(until)
 	_ = c.raw.SetWriteDeadline(until) // one that failed fails the handshake too
-	secure := tls.Server(&replayed{Conn: c.raw, first: bytes.NewReader(c.in)}, c.config)
+	under := &replayed{Conn: c.raw, first: bytes.NewReader(c.in)}
+	secure := tls.Server(under, c.config)
 	if err := secure.Handshake(); err != nil {
 		return false // TLS itself told the client
 	}
 	c.Conn, c.in = secure, nil
+	if fd, ok := c.raw.(syscall.Conn); ok && c.server.turns != nil {
+		if raw, err := fd.SyscallConn(); err == nil {
+			c.gate = &gate{turns: c.server.turns, fd: raw}
+			under.gate = c.gate
+		}
+	}
 	return true
 }
 
@@ -59,6 +67,15 @@ func (c *conn) begin() bool {
 type replayed struct {
 	net.Conn
 	first *bytes.Reader
+	gate  *gate
+}
+
+// Write sends what TLS made.
+func (r *replayed) Write(p []byte) (int, error) {
+	if r.gate == nil || r.gate.turn == nil {
+		return r.Conn.Write(p)
+	}
+	return r.gate.write(p)
 }
 
 func (r *replayed) Read(p []byte) (int, error) {

@@ -77,8 +77,17 @@ func New(o Options) *Queue {
 // Enter waits for a slot. Whoever gets a turn ends it with Leave. The error is
 // ErrFull, at once, or that of the context.
 func (q *Queue) Enter(ctx context.Context, tenant string) (*Turn, error) {
+	return q.enter(ctx, q.light, tenant)
+}
+
+// EnterHeavy is Enter for what is known to be heavy before it begins.
+func (q *Queue) EnterHeavy(ctx context.Context, tenant string) (*Turn, error) {
+	return q.enter(ctx, q.heavy, tenant)
+}
+
+func (q *Queue) enter(ctx context.Context, l *lane, tenant string) (*Turn, error) {
 	t := &Turn{queue: q, tenant: tenant, granted: make(chan struct{}, 1)}
-	if err := t.wait(ctx, q.light); err != nil {
+	if err := t.wait(ctx, l); err != nil {
 		return nil, err
 	}
 	return t, nil

@@ -104,6 +104,49 @@ func TestHeavyTakeTurns(t *testing.T) {
 	})
 }
 
+// TestHeavyFromTheBeginning: what is known to be heavy takes turns with what became
+// so, and never holds up what is short.
+func TestHeavyFromTheBeginning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := fair.New(fair.Options{Slots: 2, Heavy: 1})
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		var statement, sending atomic.Int64
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			turn := enter(t, q, "a")
+			defer turn.Leave()
+			for time.Sleep(time.Millisecond); turn.Tick(ctx); time.Sleep(time.Millisecond) {
+				statement.Add(1)
+			}
+		})
+		wg.Go(func() {
+			turn, err := q.EnterHeavy(ctx, "b")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer turn.Leave()
+			for time.Sleep(time.Millisecond); turn.Tick(ctx); time.Sleep(time.Millisecond) {
+				sending.Add(1)
+			}
+		})
+		for ctx.Err() == nil {
+			time.Sleep(17 * time.Millisecond)
+			start := time.Now()
+			turn := enter(t, q, "quiet")
+			if waited := time.Since(start); waited > fair.DefaultQuantum {
+				t.Errorf("waited for %v", waited)
+			}
+			turn.Leave()
+		}
+		wg.Wait()
+		if share := float64(sending.Load()) / float64(sending.Load()+statement.Load()); share < 0.45 || share > 0.55 {
+			t.Errorf("%.2f of the steps were those of what began heavy", share)
+		}
+	})
+}
+
 // TestMovedWhereItCan: what can run elsewhere goes when it has run for a while,
 // what waits for a slot not counted.
 func TestMovedWhereItCan(t *testing.T) {
