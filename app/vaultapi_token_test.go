@@ -37,8 +37,16 @@ func TestVaultTokenTranscript(t *testing.T) {
 	tr.ask(owner, "", "POST", "auth/token/create-orphan", object{"policies": []string{"sql:analyst", "secret:read:stripe/*"}})
 	tr.ask(owner, "", "POST", "auth/token/create/ci", nil)
 	for _, wrong := range []object{
-		{"type": "batch"}, {"type": "x"}, {"id": "s.mine"}, {"policies": []string{"root"}}, {"ttl": "-1h"}, {"ttl": "1x"}, {"num_uses": -1},
-		{"policies": []string{"owner", "viewer"}}, {"meta": []int{1}}, {"entity_alias": "x"},
+		{"type": "batch"},
+		{"type": "x"},
+		{"id": "s.mine"},
+		{"policies": []string{"root"}},
+		{"ttl": "-1h"},
+		{"ttl": "1x"},
+		{"num_uses": -1},
+		{"policies": []string{"owner", "viewer"}},
+		{"meta": []int{1}},
+		{"entity_alias": "x"},
 	} {
 		tr.ask(owner, "", "POST", "auth/token/create", wrong)
 	}

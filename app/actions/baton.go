@@ -27,7 +27,6 @@ type streamID [16]byte
 
 func (b baton) kind() byte   { return b[0] }
 func (b baton) id() streamID { return streamID(b[1:17]) }
-func (b baton) turn() []byte { return b[17:33] }
 func (b baton) String() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }

@@ -127,8 +127,11 @@ func TestBounds(t *testing.T) {
 		}
 	}
 	for _, bad := range []queries.Dashboard{
-		{Name: "x", Title: "x"}, {Name: "x", Title: "x", Queries: []string{"a", "a"}}, {Name: "x", Title: "x", Queries: []string{"A B"}},
-		{Name: "x", Title: "", Queries: []string{"a"}}, {Name: "x", Title: "x", Queries: make([]string, queries.MaxEntries+1)},
+		{Name: "x", Title: "x"},
+		{Name: "x", Title: "x", Queries: []string{"a", "a"}},
+		{Name: "x", Title: "x", Queries: []string{"A B"}},
+		{Name: "x", Title: "", Queries: []string{"a"}},
+		{Name: "x", Title: "x", Queries: make([]string, queries.MaxEntries+1)},
 	} {
 		if domain.KindOf(bad.Check()) != domain.Invalid {
 			t.Errorf("%+v is stored", bad)

@@ -7,15 +7,11 @@ import (
 	"io"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"coffer/tenants/cryptvfs"
 	"coffer/tenants/guard"
 	"coffer/tenants/sqlite"
 )
-
-// helloWait is how long a worker waits for its first message.
-const helloWait = 10 * time.Second
 
 // maxSessions bounds the connections of a worker.
 const maxSessions = 16
