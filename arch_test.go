@@ -18,7 +18,7 @@ var layers = map[string]int{
 	"app/domain": 0, "app/limit": 0, "app/durable": 0, "audit/record": 0, "vault/seal/sealtest": 0, "app/store/storetest": 2,
 	"ui/assets": 0,
 	"app/store": 1, "app/authz": 1, "vault/seal": 1, "tenants/cryptvfs": 1, "tenants/sqlite": 1, "audit/wal": 1, "tenants/fair": 1,
-	"audit": 2, "vault/token": 2, "vault/wrap": 2, "tenants/guard": 2, "app/alerts": 2, "app/once": 2, "app/queries": 2,
+	"audit": 2, "vault/token": 2, "vault/wrap": 2, "vault/lease": 2, "tenants/guard": 2, "app/alerts": 2, "app/once": 2, "app/queries": 2,
 	"tenants/migrate": 2, "tenants/plain": 3, "app/inout": 2,
 	"vault": 3, "tenants/worker": 3, "app/directory": 3, "app/cert": 3,
 	"app/authn": 4, "tenants": 4,

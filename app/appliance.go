@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"sync"
 	"time"
 
 	"coffer/app/actions"
@@ -229,6 +230,11 @@ func (a *appliance) watch(ctx context.Context) error {
 	clock, sweep := time.NewTicker(clockEvery), time.NewTicker(sweepEvery)
 	defer clock.Stop()
 	defer sweep.Stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // before it is waited for
+	wg.Go(func() { a.takeLeasesBack(ctx) })
 	stopped := make(chan error, 1) // a store took its last revision
 	for _, wait := range []func(context.Context, store.Revision) (store.Revision, error){a.db.Watch, a.vault.WatchKeys} {
 		go func() {
@@ -264,6 +270,28 @@ func (a *appliance) watch(ctx context.Context) error {
 			}
 		case <-a.alerts.News():
 			a.storeAlerts(ctx)
+		}
+	}
+}
+
+// leaseEvery is how often it is looked whether leases ended.
+const leaseEvery = 5 * time.Second
+
+// takeLeasesBack takes back what ended or was revoked until the context ends. The
+// first time it catches up with what ended while Coffer was stopped.
+func (a *appliance) takeLeasesBack(ctx context.Context) {
+	tick := time.NewTicker(leaseEvery)
+	defer tick.Stop()
+	for {
+		if err := a.service.SweepLeases(ctx); err != nil && ctx.Err() == nil {
+			a.log.LogAttrs(ctx, slog.LevelError, "taking back leases", slog.String("error", err.Error()))
+			a.alerts.Raise(alerts.Sweep, "", "what ended could not be taken back: "+err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-a.service.LeaseNews():
 		}
 	}
 }

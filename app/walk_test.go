@@ -20,20 +20,25 @@ var inputs = map[string]struct {
 	query string
 	body  any
 }{
-	"POST /api/v1/seal/unseal":                       {body: object{"kind": "recovery", "secret": "x"}},
-	"POST /api/v1/seal/slots":                        {body: object{"kind": "passphrase", "secret": "long enough to be one", "name": "p"}},
-	"POST /api/v1/seal/recovery/confirm":             {body: object{"characters": "x"}},
-	"POST /api/v1/login/workload":                    {body: object{"role_id": "w_x", "secret_id": "x"}},
-	"PUT /api/v1/tenants/:tenant/queries/:name":      {body: object{"sql": "SELECT 1 AS one", "shared": true}},
-	"POST /api/v1/tenants/:tenant/queries/:name/run": {body: object{}},
-	"PUT /api/v1/tenants/:tenant/dashboards/:name":   {body: object{"queries": []string{"shop"}}},
-	"POST /api/v1/token/lookup":                      {body: object{"token": "x"}},
-	"POST /api/v1/wrapping/lookup":                   {body: object{"token": "x"}},
-	"POST /api/v1/wrapping/unwrap":                   {body: object{"token": "x"}},
-	"POST /api/v1/wrapping/rewrap":                   {body: object{"token": "x"}},
-	"POST /api/v1/tenants/:tenant/wrap":              {body: object{"data": object{"k": "v"}}},
-	"POST /api/v1/token/revoke":                      {body: object{"token": "x"}},
-	"POST /api/v1/token/renew":                       {body: object{"token": "x"}},
+	"POST /api/v1/seal/unseal":                          {body: object{"kind": "recovery", "secret": "x"}},
+	"POST /api/v1/seal/slots":                           {body: object{"kind": "passphrase", "secret": "long enough to be one", "name": "p"}},
+	"POST /api/v1/seal/recovery/confirm":                {body: object{"characters": "x"}},
+	"POST /api/v1/login/workload":                       {body: object{"role_id": "w_x", "secret_id": "x"}},
+	"PUT /api/v1/tenants/:tenant/queries/:name":         {body: object{"sql": "SELECT 1 AS one", "shared": true}},
+	"POST /api/v1/tenants/:tenant/queries/:name/run":    {body: object{}},
+	"PUT /api/v1/tenants/:tenant/dashboards/:name":      {body: object{"queries": []string{"shop"}}},
+	"POST /api/v1/token/lookup":                         {body: object{"token": "x"}},
+	"POST /api/v1/wrapping/lookup":                      {body: object{"token": "x"}},
+	"POST /api/v1/wrapping/unwrap":                      {body: object{"token": "x"}},
+	"POST /api/v1/wrapping/rewrap":                      {body: object{"token": "x"}},
+	"POST /api/v1/tenants/:tenant/leases/lookup":        {body: object{"id": "auth/token/create/ta_none"}},
+	"POST /api/v1/tenants/:tenant/leases/renew":         {body: object{"id": "auth/token/create/ta_none"}},
+	"POST /api/v1/tenants/:tenant/leases/revoke":        {body: object{"id": "auth/token/create/ta_none"}},
+	"POST /api/v1/tenants/:tenant/leases/revoke-prefix": {body: object{"prefix": "nowhere/"}},
+	"POST /api/v1/tenants/:tenant/leases/revoke-all":    {body: object{"token": "ta_none"}},
+	"POST /api/v1/tenants/:tenant/wrap":                 {body: object{"data": object{"k": "v"}}},
+	"POST /api/v1/token/revoke":                         {body: object{"token": "x"}},
+	"POST /api/v1/token/renew":                          {body: object{"token": "x"}},
 	"POST /api/v1/tenants": {body: object{
 		"id": "initech", "name": "Initech", "retention_days": 30, "workload": object{"name": "shop", "grants": []string{"sql:analyst"}}, "token": object{},
 	}},
@@ -173,6 +178,7 @@ func TestEveryActionHasARoute(t *testing.T) {
 	routed := map[domain.Action]bool{
 		authz.SQLWrite:    true, // with sql.query, by the text
 		authz.SQLRollback: true, // nobody asks for it
+		authz.LeaseEnd:    true,
 
 		authz.TokenOrphan: true, authz.TokenRevokeAlone: true, // with those without the word, by the input
 	}

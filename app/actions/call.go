@@ -86,6 +86,7 @@ var worksWhileClosed = map[domain.Action]bool{
 	authz.AuditRead: true, authz.AuditVerify: true, authz.MemberList: true, authz.AlertTenant: true,
 	authz.InvitationList: true, authz.InvitationRevoke: true,
 	authz.MigrationStatus: true, authz.MigrationRestore: true,
+	authz.LeaseList: true, authz.LeaseLookup: true, authz.LeaseRevoke: true, authz.LeaseRevokePrefix: true, authz.LeaseRevokeAll: true,
 	authz.TokenList: true, authz.TokenShow: true, authz.TokenRevoke: true, authz.TokenRevokeAlone: true, authz.TokenDiscard: true, authz.TokenLookup: true,
 	authz.ClientKeyStatus: true, authz.ClientKeyClose: true, authz.RotateTenantStatus: true,
 }

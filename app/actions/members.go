@@ -11,6 +11,7 @@ import (
 	"coffer/app/directory"
 	"coffer/app/domain"
 	"coffer/app/store"
+	"coffer/vault/lease"
 	"coffer/vault/token"
 )
 
@@ -143,7 +144,7 @@ var MemberRemove = Operation[MemberIn, Removed]{
 				return err
 			}
 			out.TokensRevoked, err = token.RevokeWhere(tx, c.permit.Tenant(), func(t token.Token) bool { return t.Principal.ID == p.ID || t.IssuedBy == p.ID })
-			return err
+			return errors.Join(err, lease.RevokePrincipal(tx, c.permit.Tenant(), p.ID, c.clock.Now()), lease.OwnersGone(tx, c.permit.Tenant(), c.clock.Now()))
 		})
 		return out, err
 	},

@@ -11,6 +11,7 @@ import (
 	"coffer/app/domain"
 	"coffer/app/store"
 	"coffer/audit"
+	"coffer/vault/lease"
 	"coffer/vault/token"
 )
 
@@ -214,7 +215,7 @@ func (c *call) recoverPerson(tx *store.Tx, p directory.Person, noted map[domain.
 			return LinkOut{}, domain.Errorf(domain.Conflict, "%q became a member of a tenant at this moment", p.Name).WithHint("try again")
 		}
 		n, err := token.RevokeWhere(tx, m.Tenant, func(t token.Token) bool { return t.Principal.ID == p.ID })
-		if err != nil {
+		if err = errors.Join(err, lease.RevokePrincipal(tx, m.Tenant, p.ID, now)); err != nil {
 			return LinkOut{}, err
 		}
 		tokens += n

@@ -17,6 +17,7 @@ import (
 	"coffer/tenants"
 	"coffer/tenants/migrate"
 	"coffer/vault"
+	"coffer/vault/lease"
 	"coffer/vault/token"
 	"coffer/vault/wrap"
 )
@@ -54,6 +55,9 @@ type Service struct {
 
 	overviews overviews
 	streams   streams
+	leases    *lease.Sweeper
+	leaseNews chan struct{} // something is to be taken back at once
+	leasing   sync.Mutex    // one sweep of leases works at a time
 	raise     func(kind alerts.Kind, tenant domain.TenantID, text string)
 
 	creating sync.Mutex // one tenant is created at a time
@@ -76,8 +80,9 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	s := &Service{
 		db: p.DB, vault: p.Vault, log: p.Log, files: p.Files, seal: p.Seal, clock: p.Clock,
 		door: newDoor(p.Door, p.Clock), claims: map[string]struct{}{},
-		streams: newStreams(p.Streams), raise: p.Raise, rotating: make(chan struct{}, 1),
+		streams: newStreams(p.Streams), raise: p.Raise, rotating: make(chan struct{}, 1), leaseNews: make(chan struct{}, 1),
 	}
+	s.leases = s.newSweeper()
 	if err := errors.Join(s.registerTenants(ctx), token.Index(ctx, p.DB)); err != nil {
 		return nil, err
 	}

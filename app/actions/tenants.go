@@ -14,6 +14,7 @@ import (
 	"coffer/audit"
 	"coffer/tenants"
 	"coffer/tenants/migrate"
+	"coffer/vault/lease"
 	"coffer/vault/token"
 	"coffer/vault/wrap"
 )
@@ -232,7 +233,7 @@ var TenantDestroy = Operation[TenantDestroyIn, TenantInfo]{
 			}
 			n, err := token.RevokeWhere(tx, c.permit.Tenant(), func(token.Token) bool { return true })
 			c.detail["tokens_revoked"] = n
-			return err
+			return errors.Join(err, lease.RevokePrefix(tx, c.permit.Tenant(), "", c.clock.Now()))
 		})
 		if err != nil {
 			return TenantInfo{}, err

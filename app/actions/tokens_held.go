@@ -8,6 +8,7 @@ import (
 	"coffer/app/authz"
 	"coffer/app/domain"
 	"coffer/app/store"
+	"coffer/vault/lease"
 	"coffer/vault/token"
 )
 
@@ -116,9 +117,10 @@ func (c *call) revokeTree(ctx context.Context, find func(tx *store.Tx) (token.To
 		}
 		gone, err = token.Revoke(tx, t)
 		out = TokenRevoked{infoOf(t), len(gone)}
-		return err
+		return errors.Join(err, lease.OwnersGone(tx, t.Tenant, c.clock.Now()))
 	})
 	if err == nil {
+		c.wakeLeases()
 		c.detail["revoked"] = len(gone)
 		c.endStreams(gone...)
 	}

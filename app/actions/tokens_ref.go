@@ -2,12 +2,14 @@ package actions
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"coffer/app/authn"
 	"coffer/app/authz"
 	"coffer/app/domain"
 	"coffer/app/store"
+	"coffer/vault/lease"
 	"coffer/vault/token"
 )
 
@@ -89,9 +91,10 @@ var TokenRevoke = Operation[TokenRevokeIn, TokenRevoked]{
 				return err
 			}
 			out = TokenRevoked{infoOf(t), 1}
-			return token.RevokeAlone(tx, t)
+			return errors.Join(token.RevokeAlone(tx, t), lease.OwnersGone(tx, t.Tenant, c.clock.Now()))
 		})
 		if err == nil {
+			c.wakeLeases()
 			c.endStreams(in.Accessor)
 		}
 		return out, err

@@ -9,6 +9,7 @@ import (
 	"coffer/app/directory"
 	"coffer/app/domain"
 	"coffer/app/store"
+	"coffer/vault/lease"
 	"coffer/vault/token"
 )
 
@@ -223,7 +224,7 @@ var WorkloadRemove = Operation[WorkloadRef, Removed]{
 				return err
 			}
 			out.TokensRevoked, err = token.RevokeWhere(tx, w.Tenant, func(t token.Token) bool { return t.Principal.ID == w.ID })
-			return cmp.Or(err, directory.RemoveWorkload(tx, w))
+			return cmp.Or(err, lease.RevokePrincipal(tx, w.Tenant, w.ID, c.clock.Now()), directory.RemoveWorkload(tx, w))
 		})
 		return out, err
 	},

@@ -11,14 +11,15 @@ type Kind string
 
 // The kinds that are raised by others than the audit log.
 const (
-	File        Kind = "tenant.file"  // a tenant's file does not authenticate, or could not be closed
-	Clock       Kind = "clock.jump"   // the wall clock jumped
-	Certificate Kind = "certificate"  // the certificate cannot be made, renewed or read
-	Sweep       Kind = "sweep.failed" // what expired could not be removed
-	Export      Kind = "sql.export"   // somebody exports a whole database
-	Rotation    Kind = "rotation"     // a rotation of keys stopped
-	ClientKey   Kind = "client-key"   // a tenant was closed under its client's key, or a wrong one was presented
-	Wrap        Kind = "wrap.twice"   // a wrapping token came a second time
+	File        Kind = "tenant.file"   // a tenant's file does not authenticate, or could not be closed
+	Clock       Kind = "clock.jump"    // the wall clock jumped
+	Certificate Kind = "certificate"   // the certificate cannot be made, renewed or read
+	Sweep       Kind = "sweep.failed"  // what expired could not be removed
+	Export      Kind = "sql.export"    // somebody exports a whole database
+	Rotation    Kind = "rotation"      // a rotation of keys stopped
+	ClientKey   Kind = "client-key"    // a tenant was closed under its client's key, or a wrong one was presented
+	Wrap        Kind = "wrap.twice"    // a wrapping token came a second time
+	Lease       Kind = "lease.overdue" // what a lease is for could not be taken back
 )
 
 // Alert is one thing that somebody should look at.

@@ -158,6 +158,12 @@ func (a *API) routes() []route {
 		on(a, get, tenant+"/tokens/:accessor", actions.TokenShow),
 		on(a, remove, tenant+"/tokens/:accessor", actions.TokenRevoke),
 
+		on(a, get, tenant+"/leases", actions.LeaseList),
+		on(a, post, tenant+"/leases/lookup", actions.LeaseLookup),
+		on(a, post, tenant+"/leases/renew", actions.LeaseRenew),
+		on(a, post, tenant+"/leases/revoke", actions.LeaseRevoke),
+		on(a, post, tenant+"/leases/revoke-prefix", actions.LeaseRevokePrefix),
+		on(a, post, tenant+"/leases/revoke-all", actions.LeaseRevokeAll),
 		on(a, post, tenant+"/wrap", actions.WrapCreate),
 
 		on(a, post, tenant+"/sql", actions.SQL),

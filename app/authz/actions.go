@@ -28,6 +28,7 @@ type Info struct {
 	Own      []domain.Role // roles that may for what is their own
 	Cap      capClass      // capability class that lets a workload do it
 	Member   bool          // whoever holds anything in the tenant may
+	Mine     bool          // a workload may for what is its own
 
 	// What the action asks of how the caller proved who it is; see Prove.
 	Stranger bool // no credential is needed: the input itself proves something
@@ -128,6 +129,14 @@ const (
 	TokenRevokeAlone domain.Action = "token.revoke-alone"
 	TokenDiscard     domain.Action = "token.discard"
 
+	LeaseList         domain.Action = "lease.list"
+	LeaseLookup       domain.Action = "lease.lookup"
+	LeaseRenew        domain.Action = "lease.renew"
+	LeaseRevoke       domain.Action = "lease.revoke"
+	LeaseRevokePrefix domain.Action = "lease.revoke-prefix"
+	LeaseRevokeAll    domain.Action = "lease.revoke-all"
+	LeaseEnd          domain.Action = "lease.end"
+
 	WrapCreate domain.Action = "wrap.create"
 	WrapLookup domain.Action = "wrap.lookup"
 	WrapUnwrap domain.Action = "wrap.unwrap"
@@ -181,6 +190,7 @@ var (
 	owner    = []domain.Role{domain.Owner}
 	managers = []domain.Role{domain.Owner, domain.Admin}
 	selves   = []domain.Role{domain.Analyst, domain.Viewer}
+	others   = []domain.Role{domain.Analyst, domain.Viewer, domain.ClientAuditor}
 	readers  = []domain.Role{domain.Owner, domain.Admin, domain.Analyst}
 	analysts = []domain.Role{domain.Analyst}
 	viewers  = []domain.Role{domain.Owner, domain.Admin, domain.Analyst, domain.Viewer}
@@ -281,6 +291,14 @@ var table = []Info{
 	{Action: TokenRevoke, Scope: Tenant, Changes: true, Roles: managers, Own: append(slices.Clone(selves), domain.ClientAuditor), Meaning: "revoke a token and those made with it, at once and for good", Resource: "token"},
 	{Action: TokenRevokeAlone, Scope: Tenant, Changes: true, Roles: owner, Meaning: "revoke a token and let those made with it live on", Resource: "token"},
 	{Action: TokenDiscard, Scope: Open, Changes: true, Meaning: "revoke a token that one holds, and those made with it", Resource: "token"},
+
+	{Action: LeaseList, Mine: true, Scope: Tenant, Roles: managers, Own: others, Meaning: "list what ends: tokens, secret ids, wrapped answers, and what was made in other systems", Resource: "lease"},
+	{Action: LeaseLookup, Mine: true, Scope: Tenant, Roles: managers, Own: others, Meaning: "show a lease", Resource: "lease"},
+	{Action: LeaseRenew, Mine: true, Scope: Tenant, Changes: true, Roles: managers, Own: others, Meaning: "let what a lease is for live longer, up to its maximum", Resource: "lease"},
+	{Action: LeaseRevoke, Mine: true, Scope: Tenant, Changes: true, Roles: managers, Own: others, Meaning: "revoke a lease", Resource: "lease"},
+	{Action: LeaseRevokePrefix, Scope: Tenant, Changes: true, Roles: managers, Meaning: "revoke all leases whose ids begin with a prefix", Resource: "lease"},
+	{Action: LeaseRevokeAll, Scope: Tenant, Changes: true, Roles: managers, Meaning: "revoke everything of a token, a workload, a member, or the tenant", Resource: "whose"},
+	{Action: LeaseEnd, Scope: Tenant, Changes: true, Meaning: "take back in another system what ended or was revoked; by Coffer itself", Resource: "lease"},
 
 	{Action: WrapCreate, Member: true, Scope: Tenant, Changes: true, Roles: everyone, Meaning: "wrap an answer, for whoever presents a wrapping token, once", Resource: "path"},
 	{Action: WrapLookup, Stranger: true, Scope: Open, Meaning: "see what a wrapping token that one holds is for", Resource: "wrapping token"},

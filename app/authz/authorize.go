@@ -213,6 +213,9 @@ func (l Layer) allows(info Info, p domain.Principal, r Request) (ok, own bool) {
 		}
 		return false, false
 	}
+	if info.Mine {
+		return r.OwnedBy == "" || r.OwnedBy == p.ID, true
+	}
 	switch info.Cap {
 	case "":
 		return false, false

@@ -237,11 +237,11 @@ func (t Token) holds(now time.Time) bool {
 }
 
 // Page gives a tenant's wrapping tokens that hold, in the order of their accessors,
-// from the one after `after` on, at most limit.
-func Page(tx *store.Tx, tenant domain.TenantID, now time.Time, after string, limit int) (out []Token, err error) {
+// from the one after `after` on, at most limit of those that keep picks.
+func Page(tx *store.Tx, tenant domain.TenantID, now time.Time, after string, limit int, keep func(Token) bool) (out []Token, err error) {
 	err = tx.Scan(bucketAccessors, within(tenant, ""), within(tenant, after), func(_, hash []byte) error {
 		t, err := read(tx, hash)
-		if err != nil || !t.holds(now) {
+		if err != nil || !t.holds(now) || !keep(t) {
 			return err
 		}
 		if out = append(out, t); len(out) >= limit {
