@@ -19,6 +19,7 @@ import (
 	"coffer/app/store"
 	"coffer/audit"
 	"coffer/tenants"
+	"coffer/vault/lease"
 	"coffer/vault/token"
 )
 
@@ -111,6 +112,11 @@ func OpenWithCertificate(ctx context.Context, data, certFile, keyFile string) (o
 
 // StoreAlerts stores what was raised.
 func (o *Opened) StoreAlerts(ctx context.Context) { o.a.storeAlerts(ctx) }
+
+// Grant makes something elsewhere with a lease.
+func (o *Opened) Grant(ctx context.Context, s lease.Spec, make func(ctx context.Context, l lease.Lease) ([]byte, error)) (lease.Lease, error) {
+	return lease.Grant(ctx, o.a.db, s, o.a.clock.Now, make)
+}
 
 // Fill makes n tenants without keys and files, each with members, workloads and
 // tokens, for what only looks at the control store and the log.
