@@ -28,6 +28,7 @@ type tokenRow struct {
 	For      string // for whom it stands
 	By       string
 	May      string // role or capabilities
+	Parent   string // accessor, "" for none
 	Issued   time.Time
 	Expires  time.Time
 }
@@ -61,7 +62,7 @@ func (r *request) tokensPage(f form, fresh *issuedToken) error {
 	for _, t := range out.Tokens {
 		v.Tokens = append(v.Tokens, tokenRow{
 			Accessor: t.Accessor, Name: t.Name, For: named(names, t.Principal), By: issuer(names, t.IssuedBy),
-			May: mayText(t.Role, t.Capabilities), Issued: t.Issued, Expires: t.Expires,
+			May: mayText(t.Role, t.Capabilities), Parent: t.Parent, Issued: t.Issued, Expires: t.Expires,
 		})
 	}
 	return r.render(f.status(), "tokens", v)

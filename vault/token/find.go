@@ -124,7 +124,11 @@ func each(tx *store.Tx, prefix []byte, fn func(key []byte, t Token) error) error
 // eachAfter is each from the accessor's key after `after` on.
 func eachAfter(tx *store.Tx, prefix, after []byte, fn func(key []byte, t Token) error) error {
 	return tx.Scan(bucketAccessors, prefix, after, func(key, hash []byte) error {
-		t, err := led(tx, hash)
+		b, err := ledBytes(tx, hash)
+		if err != nil {
+			return err
+		}
+		t, err := decode(b) // not remembered: there may be more than can be
 		if err != nil {
 			return err
 		}
@@ -134,15 +138,20 @@ func eachAfter(tx *store.Tx, prefix, after []byte, fn func(key []byte, t Token) 
 
 // led reads the record to which an accessor leads: it is there.
 func led(tx *store.Tx, hash []byte) (Token, error) {
-	b, err := tx.Get(bucketTokens, hash)
-	if errors.Is(err, store.ErrNotFound) {
-		return Token{}, domain.Errorf(domain.Tampered, "an accessor leads to no token").
-			WithHint("run: coffer doctor; then restore a backup")
-	}
+	b, err := ledBytes(tx, hash)
 	if err != nil {
 		return Token{}, err
 	}
 	return store.Remember(tx, b, decode)
+}
+
+func ledBytes(tx *store.Tx, hash []byte) ([]byte, error) {
+	b, err := tx.Get(bucketTokens, hash)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, domain.Errorf(domain.Tampered, "an accessor leads to no token").
+			WithHint("run: coffer doctor; then restore a backup")
+	}
+	return b, err
 }
 
 // ByAccessor finds a live token of a tenant by its accessor.
