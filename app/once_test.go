@@ -39,6 +39,7 @@ var creations = []struct {
 	{"/api/v1/tenants/acme/invitations", object{"role": "viewer"}},
 	{"/api/v1/setup-link", nil},
 	{"/api/v1/seal/slots", object{"kind": "passphrase", "secret": "long enough to be one", "name": "spare"}},
+	{"/api/v1/tenants/acme/wrap", object{"data": object{"k": "v"}}},
 }
 
 // TestOnce: each creation is answered alike as often as it is sent under one
