@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,9 +63,9 @@ var _ = lease.Register("test-files", &theElsewhere)
 func TestLeasesElsewhere(t *testing.T) {
 	e, data := &theElsewhere, t.TempDir()
 	e.dir, e.down = t.TempDir(), nil
-	now := time.Now()
+	begun, passed := time.Now(), atomic.Int64{}
 	open := func() *app.Opened {
-		o, err := app.OpenForTest(t.Context(), data, func() time.Time { return now })
+		o, err := app.OpenForTest(t.Context(), data, func() time.Time { return begun.Add(time.Duration(passed.Load())) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +123,7 @@ func TestLeasesElsewhere(t *testing.T) {
 	e.mu.Unlock()
 	grant("", time.Minute)
 	for range 20 {
-		now = now.Add(5 * time.Minute)
+		passed.Add(int64(5 * time.Minute))
 		if err := o.SweepLeases(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -144,7 +145,7 @@ func TestLeasesElsewhere(t *testing.T) {
 	if err := o.Close(); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(30 * time.Hour)
+	passed.Add(int64(30 * time.Hour))
 	o = open()
 	defer func() {
 		if err := o.Close(); err != nil {
