@@ -9,11 +9,15 @@ import (
 	"coffer/app/domain"
 )
 
-// Layer is one bound on what a subject may do in a tenant: a role or a list of
-// capabilities, never both.
+// Layer is one bound on what a subject may do in a tenant: a role, a list of
+// capabilities, or the names of ACL policies; exactly one of them.
 type Layer struct {
 	Role         domain.Role  `json:"role,omitempty"`
 	Capabilities []Capability `json:"capabilities,omitempty"`
+	Policies     []string     `json:"policies,omitempty"`
+
+	// ACL is what the policies say at this moment. Without it they allow nothing.
+	ACL *ACL `json:"-"`
 }
 
 // Subject is who asks, with what it holds at this moment. A token's subject has
@@ -44,6 +48,7 @@ type Request struct {
 	Resource string          // path, prefix, name: see Info.Resource
 	OwnedBy  string          // principal that owns the resource, for Info.Own
 	Lets     bool            // it makes credentials besides, and asks for the proof that those do
+	Route    Route           // for ACL policies, if it is another than the action's own
 }
 
 // Grant says that one subject may do one action on one resource. The zero
@@ -89,13 +94,32 @@ func (g Grant) OwnOnly() bool { return g.g.ownOnly }
 func (g Grant) Sees(path domain.SecretPath) bool {
 	info := byAction[g.Action()]
 	for _, l := range g.g.subject.Tenants[g.Tenant()] {
-		if l.Role == "" && !slices.ContainsFunc(l.Capabilities, func(c Capability) bool {
+		switch {
+		case l.Role != "":
+		case len(l.Policies) > 0:
+			if !l.ACL.Allows(folderOf(g.g.request, path)) {
+				return false
+			}
+		case !slices.ContainsFunc(l.Capabilities, func(c Capability) bool {
 			return c.class == info.Cap && matches(c.pattern, string(path))
-		}) {
+		}):
 			return false
 		}
 	}
 	return true
+}
+
+// folderOf is the route of listing the folder in which the path stands. A request
+// that lists names its own folder, under which this one is.
+func folderOf(r Request, path domain.SecretPath) Route {
+	route, _ := r.route()
+	base := strings.TrimSuffix(route.Path, r.Resource)
+	folder := ""
+	if i := strings.LastIndexByte(string(path), '/'); i >= 0 {
+		folder = string(path[:i+1])
+	}
+	route.Path = base + folder
+	return route
 }
 
 // Denied is the error of a refusal. Its text is the same for a tenant that does
@@ -192,8 +216,11 @@ func ownAppliance(s Subject, info Info) (string, bool) {
 }
 
 func (l Layer) name() string {
-	if l.Role != "" {
+	switch {
+	case l.Role != "":
 		return string(l.Role)
+	case len(l.Policies) > 0:
+		return "policies"
 	}
 	return "capabilities"
 }
@@ -213,8 +240,15 @@ func (l Layer) allows(info Info, p domain.Principal, r Request) (ok, own bool) {
 		}
 		return false, false
 	}
+	mine := info.Mine && (r.OwnedBy == "" || r.OwnedBy == p.ID)
+	if len(l.Policies) > 0 {
+		if route, ok := r.route(); ok && l.ACL.Allows(route) {
+			return true, false
+		}
+		return mine, true
+	}
 	if info.Mine {
-		return r.OwnedBy == "" || r.OwnedBy == p.ID, true
+		return mine, true
 	}
 	switch info.Cap {
 	case "":
@@ -237,8 +271,13 @@ func (l Layer) allows(info Info, p domain.Principal, r Request) (ok, own bool) {
 
 // SQL is the level that the layer gives inside the database.
 func (l Layer) SQL() SQLLevel {
-	if l.Role != "" {
+	switch {
+	case l.Role != "":
 		return sqlLevels[l.Role]
+	case len(l.Policies) > 0 && l.ACL.Allows(routes[SQLQuery]) && l.ACL.Allows(routes[SQLWrite]):
+		return SQLReadWrite
+	case len(l.Policies) > 0 && l.ACL.Allows(routes[SQLQuery]):
+		return SQLRead
 	}
 	level := SQLNone
 	for _, c := range l.Capabilities {
@@ -268,6 +307,14 @@ func MayDelegate(s Subject, tenant domain.TenantID, give Layer) error {
 
 // lacks names something that give allows and l does not, "" if there is none.
 func (l Layer) lacks(give Layer) string {
+	switch {
+	case len(l.Policies) > 0:
+		return l.lacksUnder(give)
+	case len(give.Policies) > 0 && l.Role != domain.Owner:
+		return "policy " + give.Policies[0]
+	case len(give.Policies) > 0:
+		return "" // all that a policy can give is an owner's
+	}
 	if give.Role != "" {
 		for _, info := range table {
 			if info.Scope != Tenant {

@@ -222,11 +222,11 @@ func TestNeverWider(t *testing.T) {
 		receiver := s
 		receiver.Tenants = map[domain.TenantID][]authz.Layer{"acme": {given}}
 		for _, info := range authz.Actions() {
-			for _, resource := range []string{"", "a", "b", "a/b", "a/b/c", "c/a"} {
+			for _, resource := range []string{"", "a", "b", "a/b", "a/b/c", "c/a", "a/", "a/b/"} {
 				for _, owner := range []string{"", "p_1", "p_2"} {
 					r := authz.Request{Action: info.Action, Tenant: "acme", Resource: resource, OwnedBy: owner}
-					if info.Resource != "prefix" && (info.Cap != "") && resource == "" {
-						continue
+					if (resource == "" || strings.HasSuffix(resource, "/")) != (info.Resource == "prefix") && info.Resource != "" {
+						continue // no operation asks so
 					}
 					_, got := authz.Authorize(receiver, r)
 					_, had := authz.Authorize(s, r)
@@ -240,7 +240,10 @@ func TestNeverWider(t *testing.T) {
 }
 
 func drawLayer(t *rapid.T, name string) authz.Layer {
-	if rapid.Bool().Draw(t, name+" is a role") {
+	switch rapid.IntRange(0, 2).Draw(t, name+" kind") {
+	case 0:
+		return drawPolicies(t, name)
+	case 1:
 		return authz.Layer{Role: rapid.SampledFrom(domain.TenantRoles()).Draw(t, name)}
 	}
 	n := rapid.IntRange(1, 3).Draw(t, name+" n")
