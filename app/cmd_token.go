@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"coffer/app/actions"
+	"coffer/app/authz"
 	"coffer/app/domain"
 	"coffer/vault/token"
 )
@@ -24,6 +25,7 @@ func newTokenIssueCommand(std Stdio) *cli.Command {
 	flags := tenantFlags(
 		&cli.StringFlag{Name: "role", Usage: "no more than `ROLE`; your own if not given"},
 		&cli.StringSliceFlag{Name: "grant", Usage: "no more than this `CAPABILITY`; may be repeated"},
+		&cli.StringSliceFlag{Name: "policy", Usage: "no more than the policy `NAME` gives; may be repeated"},
 		&cli.StringFlag{Name: "workload", Usage: "for the workload `NAME`"},
 		&cli.DurationFlag{Name: "ttl", Usage: "ends after `TIME`: 1h if not given, 24h at most"},
 		&cli.StringFlag{Name: "name", Usage: "display `NAME`"},
@@ -42,7 +44,7 @@ func newTokenIssueCommand(std Stdio) *cli.Command {
 			return err
 		}
 		in := actions.TokenIssueIn{
-			Role: r.String("role"), Grants: r.StringSlice("grant"), Workload: r.String("workload"),
+			Role: r.String("role"), Grants: r.StringSlice("grant"), Policies: r.StringSlice("policy"), Workload: r.String("workload"),
 			TTL: actions.Duration(r.Duration("ttl")), Name: r.String("name"),
 			Renewable: r.Bool("renewable"), MaxTTL: actions.Duration(r.Duration("max-ttl")), Period: actions.Duration(r.Duration("period")),
 			Uses: r.Int("uses"), Orphan: r.Bool("orphan"),
@@ -76,7 +78,7 @@ func showToken(r *run, out actions.Issued) error {
 	return r.show(out, func(w io.Writer) {
 		what := string(out.Role)
 		if what == "" {
-			what = joinText(out.Capabilities)
+			what = boundText(out.Capabilities, out.Policies)
 		}
 		r.say("token for %s (%s), ends %s, accessor %s", out.Tenant, what, timeText(out.Expires), out.Accessor)
 		for _, text := range out.Warnings {
@@ -84,6 +86,14 @@ func showToken(r *run, out actions.Issued) error {
 		}
 		fmt.Fprintln(w, string(out.Token.Reveal()))
 	})
+}
+
+// boundText says what bounds who has no role.
+func boundText(capabilities []authz.Capability, policies []string) string {
+	if len(policies) > 0 {
+		return "policies " + strings.Join(policies, ", ")
+	}
+	return joinText(capabilities)
 }
 
 // tokenArgument reads the token of look-up and revocation: an argument, "-" for
@@ -161,7 +171,7 @@ func tokenBound(t actions.TokenInfo) string {
 	if t.Role != "" {
 		return string(t.Role)
 	}
-	return joinText(t.Capabilities)
+	return boundText(t.Capabilities, t.Policies)
 }
 
 func newTokenRevokeCommand(std Stdio) *cli.Command {

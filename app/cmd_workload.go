@@ -20,6 +20,7 @@ func newWorkloadCommand(std Stdio) *cli.Command {
 func newWorkloadCreateCommand(std Stdio) *cli.Command {
 	flags := tenantFlags(
 		&cli.StringSliceFlag{Name: "grant", Usage: "grant this `CAPABILITY`, e.g. secret:read:stripe/*; may be repeated"},
+		&cli.StringSliceFlag{Name: "policy", Usage: "what the policy `NAME` gives, in place of capabilities; may be repeated"},
 		&cli.DurationFlag{Name: "ttl", Usage: "its tokens end after `TIME`: 1h if not given, 24h at most"},
 		&cli.DurationFlag{Name: "secret-id-ttl", Usage: "the secret id ends after `TIME`: 720h if not given, 2160h at most"},
 		&cli.IntFlag{Name: "secret-id-uses", Usage: "the secret id logs in `N` times; any number if not given"},
@@ -32,7 +33,7 @@ func newWorkloadCreateCommand(std Stdio) *cli.Command {
 			return err
 		}
 		in := actions.WorkloadCreateIn{
-			Name: r.Args().First(), Grants: r.StringSlice("grant"), TokenTTL: actions.Duration(r.Duration("ttl")),
+			Name: r.Args().First(), Grants: r.StringSlice("grant"), Policies: r.StringSlice("policy"), TokenTTL: actions.Duration(r.Duration("ttl")),
 			SecretIDTTL: actions.Duration(r.Duration("secret-id-ttl")), SecretIDUses: r.Int("secret-id-uses"),
 		}
 		var out actions.Credentials
@@ -66,7 +67,7 @@ func newWorkloadListCommand(std Stdio) *cli.Command {
 		return r.show(all, func(w io.Writer) {
 			var rows [][]string
 			for _, x := range all.Workloads {
-				rows = append(rows, []string{x.Name, x.RoleID, joinText(x.Capabilities), time.Duration(x.TokenTTL).String()})
+				rows = append(rows, []string{x.Name, x.RoleID, boundText(x.Capabilities, x.Policies), time.Duration(x.TokenTTL).String()})
 			}
 			table(w, []string{"NAME", "ROLE ID", "MAY", "TOKEN TTL"}, rows)
 		})

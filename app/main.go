@@ -111,7 +111,7 @@ func newRoot(std Stdio) *cli.App {
 			newServeCommand(std), newUnsealCommand(std), newSealCommand(std),
 			newRotateCommand(std), newClientKeyCommand(std),
 			newTenantCommand(std), newMemberCommand(std), newBreakGlassCommand(std),
-			newSecretCommand(std), newTransitCommand(std), newWorkloadCommand(std), newTokenCommand(std), newLeaseCommand(std), newWrapCommand(std),
+			newSecretCommand(std), newPolicyCommand(std), newTransitCommand(std), newWorkloadCommand(std), newTokenCommand(std), newLeaseCommand(std), newWrapCommand(std),
 			newSQLCommand(std), newQueryCommand(std), newDashboardCommand(std), newMigrateCommand(std), newImportCommand(std), newExportCommand(std), newAuditCommand(std), newAlertCommand(std),
 			newSetupLinkCommand(std), newAdminCommand(std), newInviteCommand(std), newPersonCommand(std),
 			newLoginCommand(std), newLogoutCommand(std), newSessionCommand(std), newAccountCommand(std),

@@ -63,7 +63,11 @@ var vaultMounts = map[string]string{
 var vaultParams = map[string]string{}
 
 // vaultInputs are good inputs for the endpoints that need some, by their names.
-var vaultInputs = map[string]object{}
+var vaultInputs = map[string]object{
+	"write sys/policies/acl/{name}": {"policy": `path "secret/data/x" { capabilities = ["read"] }`},
+	"write sys/policy/{name}":       {"rules": `path "secret/data/x" { capabilities = ["read"] }`},
+	"write sys/capabilities-self":   {"paths": []string{"secret/data/x"}},
+}
 
 // walkVault asks at one endpoint.
 func (r *running) walkVault(token, tenant string, e vaultapi.Endpoint) answer {

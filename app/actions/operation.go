@@ -16,6 +16,7 @@ type Caller struct {
 	Call    audit.Call
 	Once    once.Key      // under which the request is done once; zero for none
 	Code    domain.Secret // of the second factor, for this request; empty for none
+	Route   authz.Route   // the path and what is needed on it, where the surface has some: for ACL policies
 }
 
 // Operation is one action with its types. The values are the package's
@@ -85,6 +86,9 @@ func (o Operation[In, Out]) Do(ctx context.Context, s *Service, who Caller, in I
 	}
 	if request.Action == "" || request.Action != o.also {
 		request.Action = o.action
+	}
+	if who.Route.Path != "" {
+		request.Route = who.Route
 	}
 	if who.Subject, err = s.holds(ctx, who.Subject, request.Tenant); err != nil {
 		return none, audit.Receipt{}, err

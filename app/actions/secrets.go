@@ -57,7 +57,15 @@ var SecretPut = Operation[SecretPutIn, SecretVersion]{
 		if in.CAS != nil && *in.CAS < 0 {
 			return authz.Request{}, domain.Fieldf("cas", "%d is not a version", *in.CAS)
 		}
-		return SecretRef{Tenant: in.Tenant, Path: in.Path}.ask(ctx, s)
+		r, err := SecretRef{Tenant: in.Tenant, Path: in.Path}.ask(ctx, s)
+		if in.CAS != nil { // it can only make the secret, or only change it
+			r.Route, _ = authz.RouteOf(authz.SecretPut, r.Resource)
+			r.Route.Powers = authz.MayUpdate
+			if *in.CAS == 0 {
+				r.Route.Powers = authz.MayCreate
+			}
+		}
+		return r, err
 	},
 	act: func(ctx context.Context, c *call, in SecretPutIn) (SecretVersion, error) {
 		value, err := vault.ParseValue(in.Data.Secret)
@@ -175,7 +183,13 @@ var SecretVersions = Operation[SecretRef, vault.Secret]{
 // SecretDelete hides a version so that it can be brought back.
 var SecretDelete = Operation[SecretRef, SecretVersion]{
 	action: authz.SecretDelete,
-	ask:    askSecret,
+	ask: func(ctx context.Context, s *Service, in SecretRef) (authz.Request, error) {
+		r, err := in.ask(ctx, s)
+		if in.Version > 0 { // which clients of Vault do elsewhere than with the current one
+			r.Route = authz.Route{Path: "secret/delete/" + r.Resource, Powers: authz.MayUpdate}
+		}
+		return r, err
+	},
 	act: func(ctx context.Context, c *call, in SecretRef) (SecretVersion, error) {
 		return c.changeSecret(ctx, func(coffer *vault.Coffer, tx *store.Tx) (vault.Version, error) {
 			return coffer.Delete(tx, in.Version, c.clock.Now().UTC())

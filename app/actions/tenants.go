@@ -9,6 +9,7 @@ import (
 	"coffer/app/authz"
 	"coffer/app/directory"
 	"coffer/app/domain"
+	"coffer/app/policies"
 	"coffer/app/queries"
 	"coffer/app/store"
 	"coffer/audit"
@@ -228,7 +229,7 @@ var TenantDestroy = Operation[TenantDestroyIn, TenantInfo]{
 	act: func(ctx context.Context, c *call, _ TenantDestroyIn) (TenantInfo, error) {
 		r, err := c.setState(ctx, tenants.Destroying, func(tx *store.Tx) error {
 			if err := errors.Join(directory.RemoveTenant(tx, c.permit.Tenant()), migrate.Forget(tx, c.permit.Tenant()), queries.RemoveTenant(tx, c.permit.Tenant()), forgetRotations(tx, c.permit.Tenant()),
-				wrap.RemoveTenant(tx, c.permit.Tenant())); err != nil {
+				wrap.RemoveTenant(tx, c.permit.Tenant()), policies.RemoveTenant(tx, c.permit.Tenant())); err != nil {
 				return err
 			}
 			n, err := token.RevokeWhere(tx, c.permit.Tenant(), func(token.Token) bool { return true })

@@ -11,6 +11,7 @@ import (
 	"coffer/app/authz"
 	"coffer/app/directory"
 	"coffer/app/domain"
+	"coffer/app/policies"
 	"coffer/app/store"
 	"coffer/vault/token"
 )
@@ -21,6 +22,7 @@ type TokenIssueIn struct {
 	Tenant   string   `path:"tenant" json:"-"`
 	Role     string   `json:"role,omitempty" doc:"a role no wider than the caller's; without it and grants, all that the caller holds"`
 	Grants   []string `json:"grants,omitempty" doc:"capabilities such as secret:read:stripe/*, in place of a role" schema:"maxItems=64"`
+	Policies []string `json:"policies,omitempty" doc:"names of ACL policies, in place of a role and grants" schema:"maxItems=64"`
 	Workload string   `json:"workload,omitempty" doc:"name of the workload for which it stands, in place of a role"`
 	TTL      Duration `json:"ttl,omitempty" doc:"lifetime, 1s to 24h" schema:"default=1h"`
 	Name     string   `json:"name,omitempty" doc:"a note for people" schema:"maxLength=128"`
@@ -41,6 +43,7 @@ type Issued struct {
 	Tenant       domain.TenantID    `json:"tenant"`
 	Role         domain.Role        `json:"role,omitempty"`
 	Capabilities []authz.Capability `json:"capabilities,omitempty"`
+	Policies     []string           `json:"policies,omitempty"`
 	Expires      time.Time          `json:"expires"`
 	Renewable    bool               `json:"renewable,omitempty"`
 	TTL          Duration           `json:"ttl" doc:"for which it lives from now on"`
@@ -54,7 +57,7 @@ type Issued struct {
 func issued(text domain.Secret, t token.Token) Issued {
 	return Issued{
 		Token: domain.DiscloseText(text), Accessor: t.Accessor, Tenant: t.Tenant,
-		Role: t.Layer.Role, Capabilities: t.Layer.Capabilities, Expires: t.Expires,
+		Role: t.Layer.Role, Capabilities: t.Layer.Capabilities, Policies: t.Layer.Policies, Expires: t.Expires,
 		TTL: Duration(t.Expires.Sub(t.Issued)), Renewable: t.Renewable, Max: t.Max, Parent: t.Parent, Uses: t.Uses, Meta: t.Meta,
 	}
 }
@@ -116,6 +119,10 @@ func (in TokenIssueIn) spec() (token.Spec, error) {
 		return token.Spec{}, err
 	}
 	switch {
+	case len(in.Policies) > 0 && (in.Role != "" || len(in.Grants) > 0):
+		return token.Spec{}, domain.Fieldf("policies", "give policies, a role, or grants: one of them")
+	case len(in.Policies) > 0:
+		s.Layer.Policies, err = policies.ParseNames(in.Policies)
 	case in.Role != "" && (len(in.Grants) > 0 || in.Workload != ""):
 		return token.Spec{}, domain.Fieldf("role", "give a role, or grants, not both; a workload has no role")
 	case in.Role != "":
@@ -154,10 +161,10 @@ func (c *call) fill(tx *store.Tx, s *token.Spec, in TokenIssueIn, now time.Time)
 			return domain.Errorf(domain.Denied, "the workload %q is not yours", workload)
 		}
 		s.Principal = domain.Principal{Kind: domain.Workload, ID: w.ID}
-		if len(s.Layer.Capabilities) == 0 {
-			s.Layer.Capabilities = w.Capabilities
+		if len(s.Layer.Capabilities) == 0 && len(s.Layer.Policies) == 0 {
+			s.Layer = w.Layer()
 		}
-	} else if s.Layer.Role == "" && len(s.Layer.Capabilities) == 0 {
+	} else if s.Layer.Role == "" && len(s.Layer.Capabilities) == 0 && len(s.Layer.Policies) == 0 {
 		own := me.Tenants[s.Tenant]
 		if len(own) == 0 {
 			return domain.Errorf(domain.Denied, "only a member can have a token of %s", s.Tenant)
@@ -171,7 +178,7 @@ func (c *call) fill(tx *store.Tx, s *token.Spec, in TokenIssueIn, now time.Time)
 		}
 		s.Parent = &parent
 	}
-	return authz.MayDelegate(me, s.Tenant, s.Layer)
+	return c.mayGive(tx, s.Layer)
 }
 
 // warnings say what the token is other than was asked for.
@@ -199,6 +206,7 @@ type TokenInfo struct {
 	Name         string             `json:"name,omitempty"`
 	Role         domain.Role        `json:"role,omitempty"`
 	Capabilities []authz.Capability `json:"capabilities,omitempty"`
+	Policies     []string           `json:"policies,omitempty"`
 	Issued       time.Time          `json:"issued"`
 	Expires      time.Time          `json:"expires"`
 
@@ -218,7 +226,7 @@ type TokenInfo struct {
 func infoOf(t token.Token) TokenInfo {
 	out := TokenInfo{
 		Accessor: t.Accessor, Tenant: t.Tenant, Principal: t.Principal.String(), IssuedBy: t.IssuedBy, Name: t.Name,
-		Role: t.Layer.Role, Capabilities: t.Layer.Capabilities, Issued: t.Issued, Expires: t.Expires,
+		Role: t.Layer.Role, Capabilities: t.Layer.Capabilities, Policies: t.Layer.Policies, Issued: t.Issued, Expires: t.Expires,
 		Parent: t.Parent, Renewable: t.Renewable, Max: t.Max, TTL: Duration(t.TTL), MaxTTL: Duration(t.MaxTTL), Period: Duration(t.Period),
 		Uses: t.Uses, UsesLeft: t.Left, Meta: t.Meta, Path: t.Path,
 	}
@@ -275,7 +283,7 @@ var WorkloadLogin = Operation[Login, Issued]{
 			}
 			text, t, err := token.Issue(tx, token.Spec{
 				Tenant: w.Tenant, Principal: domain.Principal{Kind: domain.Workload, ID: w.ID},
-				Layer: authz.Layer{Capabilities: w.Capabilities}, IssuedBy: w.ID, TTL: ttl,
+				Layer: w.Layer(), IssuedBy: w.ID, TTL: ttl,
 				Renewable: true, Meta: map[string]string{"role_name": w.Name}, Path: "auth/approle/login",
 			}, c.clock.Now())
 			out = issued(text, t)

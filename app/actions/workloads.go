@@ -8,6 +8,7 @@ import (
 	"coffer/app/authz"
 	"coffer/app/directory"
 	"coffer/app/domain"
+	"coffer/app/policies"
 	"coffer/app/store"
 	"coffer/vault/lease"
 	"coffer/vault/token"
@@ -17,7 +18,8 @@ import (
 type WorkloadCreateIn struct {
 	Tenant       string   `path:"tenant" json:"-"`
 	Name         string   `json:"name" doc:"unique in the tenant: 1 to 64 of a-z, 0-9 and . _ - between them" schema:"maxLength=64"`
-	Grants       []string `json:"grants" doc:"capabilities such as secret:read:stripe/* or sql:analyst, none wider than the caller's" schema:"minItems=1,maxItems=64"`
+	Grants       []string `json:"grants,omitempty" doc:"capabilities such as secret:read:stripe/* or sql:analyst, none wider than the caller's" schema:"maxItems=64"`
+	Policies     []string `json:"policies,omitempty" doc:"names of ACL policies, in place of grants" schema:"maxItems=64"`
 	TokenTTL     Duration `json:"token_ttl,omitempty" doc:"lifetime of its tokens, 1s to 24h" schema:"default=1h"`
 	SecretIDTTL  Duration `json:"secret_id_ttl,omitempty" doc:"lifetime of the first secret id, up to 2160h" schema:"default=720h"`
 	SecretIDUses int      `json:"secret_id_uses,omitempty" doc:"logins with the first secret id; any number if 0" schema:"minimum=0,maximum=1000000,default=0"`
@@ -49,11 +51,19 @@ var WorkloadCreate = Operation[WorkloadCreateIn, Credentials]{
 			return Credentials{}, err
 		}
 		w.CreatedBy = c.who.Subject.Principal.ID
-		if err := authz.MayDelegate(c.who.Subject, w.Tenant, authz.Layer{Capabilities: w.Capabilities}); err != nil {
+		if len(in.Policies) > 0 {
+			c.detail["policies"] = w.Policies
+		} else {
+			c.detail["grants"] = in.Grants
+		}
+		// Who holds too little is told before there is an intent.
+		if err := c.db.View(ctx, func(tx *store.Tx) error { return c.mayGive(tx, w.Layer()) }); err != nil {
 			return Credentials{}, err
 		}
-		c.detail["grants"] = in.Grants
 		err = c.change(ctx, func(tx *store.Tx) error {
+			if err := c.mayGive(tx, w.Layer()); err != nil {
+				return err
+			}
 			w, err := directory.AddWorkload(tx, w, c.clock.Now())
 			if err != nil {
 				return err
@@ -75,11 +85,34 @@ func (in WorkloadCreateIn) workload() (w directory.Workload, err error) {
 	if w.Name, err = domain.ParseName("name", in.Name); err != nil {
 		return w, err
 	}
-	if w.Capabilities, err = authz.ParseCapabilities(in.Grants); err != nil {
-		return w, inField("grants", err)
+	switch {
+	case len(in.Policies) > 0 && len(in.Grants) > 0:
+		return w, domain.Fieldf("policies", "give grants or policies, not both")
+	case len(in.Policies) > 0:
+		w.Policies, err = policies.ParseNames(in.Policies)
+	default:
+		w.Capabilities, err = authz.ParseCapabilities(in.Grants)
+		err = inField("grants", err)
+	}
+	if err != nil {
+		return w, err
 	}
 	w.TokenTTL, err = domain.ParseTTL(time.Duration(in.TokenTTL))
 	return w, inField("token_ttl", err)
+}
+
+// mayGive says whether the caller may hand the layer out. Policies must be there,
+// and count as what they say now.
+func (c *call) mayGive(tx *store.Tx, give authz.Layer) error {
+	tenant := c.permit.Tenant()
+	if err := policies.Check(tx, tenant, give.Policies); err != nil {
+		return err
+	}
+	give, err := policies.Resolve(tx, tenant, give)
+	if err != nil {
+		return err
+	}
+	return authz.MayDelegate(c.who.Subject, tenant, give)
 }
 
 func (in WorkloadCreateIn) secretID() directory.SecretIDSpec {
@@ -153,7 +186,7 @@ var WorkloadSecretID = Operation[WorkloadRef, Credentials]{
 			}
 			// A secret id logs in as the workload: whoever gets one must
 			// hold what the workload holds.
-			if err := authz.MayDelegate(c.who.Subject, w.Tenant, authz.Layer{Capabilities: w.Capabilities}); err != nil {
+			if err := c.mayGive(tx, w.Layer()); err != nil {
 				return err
 			}
 			out, err = c.newSecretID(tx, w, directory.SecretIDSpec{TTL: time.Duration(in.TTL), Uses: in.Uses})
@@ -169,6 +202,7 @@ type WorkloadInfo struct {
 	Name         string             `json:"name"`
 	RoleID       string             `json:"role_id"`
 	Capabilities []authz.Capability `json:"capabilities"`
+	Policies     []string           `json:"policies,omitempty"`
 	TokenTTL     Duration           `json:"token_ttl"`
 	CreatedBy    string             `json:"created_by"`
 	Created      time.Time          `json:"created"`
@@ -196,7 +230,7 @@ var WorkloadList = Operation[TenantPage, WorkloadListOut]{
 			page, out.Next = cut(page, limit, func(w directory.Workload) string { return w.ID })
 			for _, w := range page {
 				out.Workloads = append(out.Workloads, WorkloadInfo{
-					Name: w.Name, RoleID: w.ID, Capabilities: w.Capabilities,
+					Name: w.Name, RoleID: w.ID, Capabilities: w.Capabilities, Policies: w.Policies,
 					TokenTTL: Duration(w.TokenTTL), CreatedBy: w.CreatedBy, Created: w.Created,
 				})
 			}

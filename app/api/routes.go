@@ -133,6 +133,13 @@ func (a *API) routes() []route {
 		on(a, post, secret+"/undelete", actions.SecretUndelete),
 		on(a, post, secret+"/destroy", actions.SecretDestroy),
 
+		on(a, get, tenant+"/policies", actions.PolicyList),
+		on(a, post, tenant+"/policies/explain", actions.PolicyExplain),
+		on(a, post, tenant+"/policies/self", actions.PolicySelf),
+		on(a, get, tenant+"/policies/acl/:name", actions.PolicyRead),
+		on(a, put, tenant+"/policies/acl/:name", actions.PolicyPut),
+		on(a, remove, tenant+"/policies/acl/:name", actions.PolicyRemove),
+
 		on(a, get, tenant+"/transit", actions.TransitList),
 		on(a, get, key, actions.TransitRead),
 		on(a, post, key, actions.TransitCreate),

@@ -24,5 +24,5 @@ func workloadIn(tx *store.Tx, tenant domain.TenantID, id string) ([]authz.Layer,
 	if err != nil || !found {
 		return nil, err
 	}
-	return []authz.Layer{{Capabilities: w.Capabilities}}, nil
+	return []authz.Layer{w.Layer()}, nil
 }

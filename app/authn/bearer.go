@@ -6,6 +6,7 @@ import (
 
 	"coffer/app/authz"
 	"coffer/app/domain"
+	"coffer/app/policies"
 	"coffer/app/store"
 	"coffer/vault/token"
 )
@@ -66,10 +67,12 @@ func SubjectOf(tx *store.Tx, t token.Token, now time.Time) (authz.Subject, error
 		}
 		layers = append(layers, maker...)
 	}
+	// What policies say is looked up each time, so that a change of them acts at once.
+	layers, err = policies.ResolveAll(tx, t.Tenant, append(append(layers, t.Above...), t.Layer))
 	return authz.Subject{
 		Principal: t.Principal,
 		Home:      t.Tenant,
 		Token:     t.Accessor,
-		Tenants:   map[domain.TenantID][]authz.Layer{t.Tenant: append(append(layers, t.Above...), t.Layer)},
-	}, nil
+		Tenants:   map[domain.TenantID][]authz.Layer{t.Tenant: layers},
+	}, err
 }

@@ -177,6 +177,13 @@ const (
 	RotateTenant       domain.Action = "rotate.tenant"
 	RotateTenantStatus domain.Action = "rotate.tenant-status"
 
+	PolicyPut     domain.Action = "policy.put"
+	PolicyRead    domain.Action = "policy.read"
+	PolicyList    domain.Action = "policy.list"
+	PolicyRemove  domain.Action = "policy.remove"
+	PolicyExplain domain.Action = "policy.explain"
+	PolicySelf    domain.Action = "policy.self"
+
 	AuditRead   domain.Action = "audit.read"
 	AuditVerify domain.Action = "audit.verify"
 	AuditSystem domain.Action = "audit.system"
@@ -299,6 +306,13 @@ var table = []Info{
 	{Action: LeaseRevokePrefix, Scope: Tenant, Changes: true, Roles: managers, Meaning: "revoke all leases whose ids begin with a prefix", Resource: "lease"},
 	{Action: LeaseRevokeAll, Scope: Tenant, Changes: true, Roles: managers, Meaning: "revoke everything of a token, a workload, a member, or the tenant", Resource: "whose"},
 	{Action: LeaseEnd, Scope: Tenant, Changes: true, Meaning: "take back in another system what ended or was revoked; by Coffer itself", Resource: "lease"},
+
+	{Action: PolicyPut, StepUp: true, Scope: Tenant, Changes: true, Roles: owner, Meaning: "write an ACL policy", Resource: "policy"},
+	{Action: PolicyRead, Scope: Tenant, Roles: owner, Meaning: "read an ACL policy, or what a role may", Resource: "policy"},
+	{Action: PolicyList, Scope: Tenant, Roles: owner, Meaning: "list the ACL policies"},
+	{Action: PolicyRemove, StepUp: true, Scope: Tenant, Changes: true, Roles: owner, Meaning: "remove an ACL policy; who holds it loses at once what it gave", Resource: "policy"},
+	{Action: PolicyExplain, Scope: Tenant, Roles: owner, Meaning: "see what somebody may, and why", Resource: "who"},
+	{Action: PolicySelf, Member: true, Scope: Tenant, Roles: everyone, Meaning: "see what oneself may on a path"},
 
 	{Action: WrapCreate, Member: true, Scope: Tenant, Changes: true, Roles: everyone, Meaning: "wrap an answer, for whoever presents a wrapping token, once", Resource: "path"},
 	{Action: WrapLookup, Stranger: true, Scope: Open, Meaning: "see what a wrapping token that one holds is for", Resource: "wrapping token"},

@@ -50,6 +50,8 @@ func TestRoles(t *testing.T) {
 		authz.LeaseList: "owner admin analyst viewer client-auditor", authz.LeaseLookup: "owner admin analyst viewer client-auditor",
 		authz.LeaseRenew: "owner admin analyst viewer client-auditor", authz.LeaseRevoke: "owner admin analyst viewer client-auditor",
 		authz.LeaseRevokePrefix: "owner admin", authz.LeaseRevokeAll: "owner admin", authz.LeaseEnd: "",
+		authz.PolicyPut: "owner", authz.PolicyRead: "owner", authz.PolicyList: "owner", authz.PolicyRemove: "owner", authz.PolicyExplain: "owner",
+		authz.PolicySelf:  "owner admin analyst viewer client-auditor",
 		authz.WrapCreate:  "owner admin analyst viewer client-auditor",
 		authz.TokenOrphan: "owner", authz.TokenRevokeAlone: "owner",
 		authz.SQLQuery: "owner admin analyst", authz.SQLWrite: "owner admin", authz.SQLRollback: "", authz.SQLExport: "owner",

@@ -59,6 +59,8 @@ var routes = map[domain.Action]Route{
 	LeaseRenew:        {"sys/leases/renew", MayUpdate},
 	LeaseRevoke:       {"sys/leases/revoke", MayUpdate},
 	LeaseRevokePrefix: {"sys/leases/revoke-prefix/{}", MayUpdate | MaySudo},
+	PolicyRead:        {"sys/policies/acl/{}", MayRead},
+	PolicyList:        {"sys/policies/acl/", MayList},
 
 	SQLQuery:      {"sql/", MayRead},
 	SQLWrite:      {"sql/", MayUpdate},
@@ -75,6 +77,8 @@ var furtherRoutes = []struct {
 	{SecretPut, Route{"secret/data/{}", MayPatch}},
 	{SecretDelete, Route{"secret/delete/{}", MayUpdate}},
 	{SecretList, Route{"secret/metadata/", MayList}},
+	{PolicyRead, Route{"sys/policy/{}", MayRead}},
+	{PolicyList, Route{"sys/policy/", MayList | MayRead}},
 	{TransitDatakey, Route{"transit/datakey/wrapped/{}", MayUpdate}},
 }
 
@@ -84,6 +88,8 @@ var unrouted = map[domain.Action]string{
 	MemberAdd: byPeople, MemberList: byPeople, MemberRole: byPeople, MemberRemove: byPeople, BreakGlass: byOperator,
 	InvitationCreate: byPeople, InvitationList: byPeople, InvitationRevoke: byPeople,
 	LeaseRevokeAll: byRole, LeaseEnd: "Coffer does it by itself",
+	PolicyPut: byPolicy, PolicyRemove: byPolicy, PolicyExplain: byPolicy,
+	PolicySelf: "whoever holds anything in the tenant may",
 	WrapCreate: "whoever holds anything in the tenant may",
 	SQLExport:  "it takes the whole database out of Coffer", SQLRollback: "Coffer does it by itself",
 	QuerySave: byMembers, QueryRemove: byMembers, DashboardSave: byMembers, DashboardRemove: byMembers,
@@ -98,6 +104,7 @@ const (
 	byRole      = "it is about the tenant as a whole, which members and operators see by their role"
 	byOperator  = "it is for operators of the appliance"
 	byPeople    = "who is a member is for owners to say, else a policy could be widened through it"
+	byPolicy    = "who could write policies could give itself everything"
 	byMembers   = "a stored query belongs to a member, and is shown to others"
 	byClientKey = "the client's own key is for owners"
 	byAudit     = "the log tells what everybody does; roles say who reads it"

@@ -32,11 +32,17 @@ const SecretIDPrefix = "cfs_"
 type Workload struct {
 	ID           string             `json:"id"`
 	Tenant       domain.TenantID    `json:"tenant"`
-	Name         string             `json:"name"` // unique in the tenant
-	Capabilities []authz.Capability `json:"capabilities"`
-	TokenTTL     time.Duration      `json:"token_ttl"`  // of the tokens that a login gives
-	CreatedBy    string             `json:"created_by"` // principal id: the owner, for "own only" roles
+	Name         string             `json:"name"`               // unique in the tenant
+	Capabilities []authz.Capability `json:"capabilities"`       // what it may, or null and
+	Policies     []string           `json:"policies,omitempty"` // names of the ACL policies that say so
+	TokenTTL     time.Duration      `json:"token_ttl"`          // of the tokens that a login gives
+	CreatedBy    string             `json:"created_by"`         // principal id: the owner, for "own only" roles
 	Created      time.Time          `json:"created"`
+}
+
+// Layer is what the workload may. Its policies are not resolved.
+func (w Workload) Layer() authz.Layer {
+	return authz.Layer{Capabilities: w.Capabilities, Policies: w.Policies}
 }
 
 // SecretID is one credential of a workload; only its hash is kept.

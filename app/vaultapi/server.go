@@ -28,7 +28,7 @@ type API struct {
 func New(gate *actions.Gate, log *slog.Logger) *API {
 	a := &API{gate: gate, log: log, endpoints: map[string][]endpoint{}}
 	for _, family := range [][]endpoint{
-		a.sys(), a.tokens(), a.leases(), a.wrapping(),
+		a.sys(), a.tokens(), a.leases(), a.wrapping(), a.policies(),
 	} {
 		for _, e := range family {
 			mustDeclare(e)
@@ -105,6 +105,7 @@ func (a *API) admit(ctx context.Context, r *request, header string, path []strin
 	e, params, found, elsewhere := a.find(r.kind, o, r.path)
 	r.params = params
 	if found {
+		r.who.Route = routeOf(r, o)
 		return e, nil
 	}
 	// What is there is for those to know who may do everything.

@@ -153,8 +153,9 @@ func (r *request) accessor() (ref actions.TokenRef, err error) {
 	return ref, err
 }
 
-// policiesOf names what bounds a token: its role, or its capabilities in words.
-func policiesOf(role domain.Role, capabilities []authz.Capability) []string {
+// policiesOf names what bounds a token: its role, its capabilities in words, or its
+// policies.
+func policiesOf(role domain.Role, capabilities []authz.Capability, policies []string) []string {
 	out := []string{"default"}
 	if role != "" {
 		out = append(out, string(role))
@@ -162,7 +163,7 @@ func policiesOf(role domain.Role, capabilities []authz.Capability) []string {
 	for _, c := range capabilities {
 		out = append(out, c.String())
 	}
-	return out
+	return append(out, policies...)
 }
 
 // orNone makes an empty map nil, so that it is null.
@@ -199,7 +200,7 @@ func tokenData(t actions.TokenInfo, text domain.Secret, now time.Time) map[strin
 		"id": domain.DiscloseText(text), "accessor": t.Accessor, "creation_time": t.Issued.Unix(), "creation_ttl": seconds(time.Duration(t.TTL)),
 		"display_name": displayName(t), "entity_id": "", "expire_time": t.Expires, "explicit_max_ttl": seconds(time.Duration(t.MaxTTL)),
 		"issue_time": t.Issued, "meta": orNone(t.Meta), "num_uses": t.UsesLeft, "orphan": t.Parent == "", "path": tokenPath(t.Path),
-		"policies": policiesOf(t.Role, t.Capabilities), "renewable": t.Renewable, "ttl": max(seconds(t.Expires.Sub(now)), 0), "type": "service",
+		"policies": policiesOf(t.Role, t.Capabilities, t.Policies), "renewable": t.Renewable, "ttl": max(seconds(t.Expires.Sub(now)), 0), "type": "service",
 		"namespace_path": string(t.Tenant) + "/",
 	}
 	if t.Renewed != nil {
@@ -266,7 +267,7 @@ func renewHeld(ctx context.Context, r *request, f fields, held actions.TokenHeld
 	if err != nil {
 		return nil, err
 	}
-	policies := policiesOf(t.Role, t.Capabilities)
+	policies := policiesOf(t.Role, t.Capabilities, t.Policies)
 	lives := t.Expires.Sub(*t.Renewed)
 	out := &reply{auth: &auth{
 		ClientToken: domain.DiscloseText(held.Token), Accessor: t.Accessor, Policies: policies, TokenPolicies: policies, Metadata: orNone(t.Meta),

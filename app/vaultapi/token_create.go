@@ -40,7 +40,7 @@ func createToken(ctx context.Context, r *request) (*reply, error) {
 
 // authOf is the block of a token that was just made.
 func authOf(out actions.Issued) *auth {
-	policies := policiesOf(out.Role, out.Capabilities)
+	policies := policiesOf(out.Role, out.Capabilities, out.Policies)
 	return &auth{
 		ClientToken: out.Token, Accessor: out.Accessor, Policies: policies, TokenPolicies: policies, Metadata: orNone(out.Meta),
 		LeaseDuration: seconds(time.Duration(out.TTL)), Renewable: out.Renewable, TokenType: "service", Orphan: out.Parent == "", NumUses: out.Uses,
@@ -117,6 +117,9 @@ func bindPolicies(in *actions.TokenIssueIn, names []string) error {
 		if name == "default" {
 			continue
 		}
+		if splitPolicies(in, name) {
+			continue
+		}
 		if _, err := domain.ParseTenantRole(name); err == nil {
 			if in.Role != "" && in.Role != name {
 				return failf(http.StatusBadRequest, "a token has one role")
@@ -129,8 +132,8 @@ func bindPolicies(in *actions.TokenIssueIn, names []string) error {
 		}
 		in.Grants = append(in.Grants, name)
 	}
-	if in.Role != "" && len(in.Grants) > 0 {
-		return failf(http.StatusBadRequest, "a token has a role or capabilities, not both")
+	if in.Role != "" && len(in.Grants) > 0 || len(in.Policies) > 0 && (in.Role != "" || len(in.Grants) > 0) {
+		return failf(http.StatusBadRequest, "a token has a role, capabilities or policies: one of them")
 	}
 	return nil
 }
