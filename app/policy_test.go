@@ -90,6 +90,7 @@ path "sql/"                        { capabilities = ["read"] }`)
 	r.wantVault(200, `"policies":["default","stripe"]`, token, "", "GET", "auth/token/lookup-self", nil)
 	r.wantVault(200, `"stripe"`, token, "", "POST", "auth/token/create", object{"policies": []string{"stripe"}})
 	r.wantVault(403, "permission denied", token, "", "POST", "auth/token/create-orphan", object{})
+	r.wantVault(403, "permission denied", token, "", "POST", "auth/token/create", object{"no_parent": true})
 
 	if a := r.do(owner, "POST", base+"/policies/explain", object{"policies": []string{"stripe"}, "action": "secret.read", "resource": "stripe/prod/key"}); !strings.Contains(string(a.body), `"allowed":false`) || !strings.Contains(string(a.body), "secret/data/stripe/prod/*") {
 		t.Errorf("%d %s", a.status, a.body)

@@ -51,6 +51,7 @@ func (c *call) open(ctx context.Context) error {
 var outlastsBreakGlass = map[domain.Action]bool{
 	authz.MemberAdd: true, authz.MemberRole: true, authz.MemberRemove: true, authz.InvitationCreate: true,
 	authz.WorkloadCreate: true, authz.WorkloadSecretID: true, authz.WorkloadRemove: true,
+	authz.PolicyPut: true, authz.PolicyRemove: true,
 }
 
 // checkLasting refuses those actions to who is a member for an hour only.

@@ -224,6 +224,8 @@ func TestPoliciesBind(t *testing.T) {
 		{holder(rule("*", all), rule("secret/metadata/*", authz.Deny)), authz.SecretVersions, "a", authz.Route{}, false},
 		{holder(rule("auth/token/create-orphan", authz.MayUpdate)), authz.TokenOrphan, "", authz.Route{}, false}, // without sudo
 		{holder(rule("auth/token/create-orphan", authz.MayUpdate)), authz.TokenOrphan, "", authz.Route{Path: "auth/token/create-orphan", Powers: authz.MayUpdate}, false},
+		{holder(rule("auth/token/create", authz.MayUpdate)), authz.TokenOrphan, "", authz.Route{Path: "auth/token/create", Powers: authz.MayUpdate}, false},
+		{holder(rule("auth/token/create", authz.MayUpdate|authz.MaySudo)), authz.TokenOrphan, "", authz.Route{Path: "auth/token/create", Powers: authz.MayUpdate}, true},
 		{holder(rule("sql/", authz.MayRead)), authz.SQLQuery, "", authz.Route{}, true},
 		{holder(rule("sql", authz.MayRead)), authz.SQLWrite, "", authz.Route{}, false},
 		{holder(rule("*", all)), authz.MemberAdd, "", authz.Route{}, false},
