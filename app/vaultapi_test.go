@@ -67,7 +67,15 @@ var vaultInputs = map[string]object{
 	"write sys/policies/acl/{name}": {"policy": `path "secret/data/x" { capabilities = ["read"] }`},
 	"write sys/policy/{name}":       {"rules": `path "secret/data/x" { capabilities = ["read"] }`},
 	"write sys/capabilities-self":   {"paths": []string{"secret/data/x"}},
+	"write kv/data/{path...}":       {"data": object{"a": "1"}},
+	"patch kv/data/{path...}":       {"data": object{"a": "1"}},
+	"write kv/delete/{path...}":     {"versions": []int{1}},
+	"write kv/undelete/{path...}":   {"versions": []int{1}},
+	"write kv/destroy/{path...}":    {"versions": []int{1}},
 }
+
+// vaultAnswers are endpoints whose answer is itself a decision, 403 for no.
+var vaultAnswers = map[string]bool{"read sys/internal/ui/mounts/{path...}": true}
 
 // walkVault asks at one endpoint.
 func (r *running) walkVault(token, tenant string, e vaultapi.Endpoint) answer {
@@ -122,7 +130,7 @@ func TestVaultWalk(t *testing.T) {
 			}
 			own := r.walkVault(token, "acme", e)
 			may := info.Scope == authz.Tenant && (info.Permits(role) || info.PermitsOwn(role))
-			if may == (own.status == 403) && len(e.Also) == 0 {
+			if may == (own.status == 403) && len(e.Also) == 0 && !vaultAnswers[e.Name()] {
 				t.Errorf("%s by %s: %d %s", e.Name(), role, own.status, own.body)
 			}
 		}

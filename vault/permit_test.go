@@ -128,6 +128,10 @@ var cofferMethods = map[string]struct {
 		_, err := c.Put(tx, value, nil, start)
 		return err
 	}},
+	"Patch": {authz.SecretPut, true, func(c *vault.Coffer, tx *store.Tx, value vault.Value) error {
+		_, err := c.Patch(tx, value.JSON(), nil, start)
+		return err
+	}},
 	"Read": {authz.SecretRead, false, func(c *vault.Coffer, tx *store.Tx, _ vault.Value) error {
 		v, _, err := c.Read(tx, 0)
 		return some(v.JSON().Len() > 0, err)
@@ -317,7 +321,7 @@ func TestOnlyTheGrantsPath(t *testing.T) {
 			k.mustPut(t, tenant, path, `{"at":"`+string(tenant)+"/"+path+`"}`)
 		}
 	}
-	for _, name := range []string{"Put", "Delete", "Undelete", "Destroy"} { // transit keys: see TestTransitOther
+	for _, name := range []string{"Put", "Patch", "Delete", "Undelete", "Destroy"} { // transit keys: see TestTransitOther
 		m := cofferMethods[name]
 		before := k.rows(t)
 		p := k.intend(t, "acme", m.action, "a/b")

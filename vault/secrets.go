@@ -143,25 +143,78 @@ func (c *Coffer) Read(tx *store.Tx, version int) (Value, Version, error) {
 	if err != nil {
 		return Value{}, Version{}, err
 	}
+	if err := v.gone(s.Path); err != nil {
+		return Value{}, *v, err
+	}
+	value, err := c.value(tx, name, *v)
+	return value, *v, err
+}
+
+// GoneError says of which version there is no value any more, or for now.
+type GoneError struct {
+	Version Version
+	err     *domain.Error
+}
+
+func (e *GoneError) Error() string { return e.err.Error() }
+
+// Unwrap gives the domain.Error of kind NotFound.
+func (e *GoneError) Unwrap() error { return e.err }
+
+// gone is a *GoneError for a version that was deleted or destroyed.
+func (v Version) gone(path domain.SecretPath) error {
 	switch {
 	case v.Destroyed != nil:
-		return Value{}, *v, domain.Errorf(domain.NotFound, "version %d of %s was destroyed", v.Number, s.Path)
+		return &GoneError{v, domain.Errorf(domain.NotFound, "version %d of %s was destroyed", v.Number, path)}
 	case v.Deleted != nil:
-		return Value{}, *v, domain.Errorf(domain.NotFound, "version %d of %s is deleted", v.Number, s.Path).
-			WithHint("bring it back with: coffer secret undelete --version %d %s", v.Number, s.Path)
+		return &GoneError{v, domain.Errorf(domain.NotFound, "version %d of %s is deleted", v.Number, path).
+			WithHint("bring it back with: coffer secret undelete --version %d %s", v.Number, path)}
 	}
+	return nil
+}
+
+// value opens the value of a version that has one.
+func (c *Coffer) value(tx *store.Tx, name []byte, v Version) (Value, error) {
 	sealed, err := tx.Get(bucketVersions, c.versionKey(name, v.Number))
 	if errors.Is(err, store.ErrNotFound) {
-		return Value{}, Version{}, tampered("a secret's value") // its metadata says that it is there
+		return Value{}, tampered("a secret's value") // its metadata says that it is there
 	}
 	if err != nil {
-		return Value{}, Version{}, err
+		return Value{}, err
 	}
 	plain, err := c.keys.secrets.Decrypt(sealed, c.keys.associate("secret-value", name, v.Number))
 	if err != nil {
-		return Value{}, Version{}, tampered("a secret's value")
+		return Value{}, tampered("a secret's value")
 	}
-	return Value{domain.NewSecret(plain)}, *v, nil
+	return Value{domain.NewSecret(plain)}, nil
+}
+
+// Patch merges names and values into the current version and writes that as a new one:
+// null takes a name away (RFC 7396). With cas, the current version must be *cas.
+func (c *Coffer) Patch(tx *store.Tx, patch domain.Secret, cas *int, now time.Time) (Version, error) {
+	if err := c.mayChange(authz.SecretPut); err != nil {
+		return Version{}, err
+	}
+	name, s, err := c.load(tx)
+	if err != nil {
+		return Version{}, err
+	}
+	v, err := s.find(0)
+	if err != nil {
+		return Version{}, err
+	}
+	if err := v.gone(s.Path); err != nil {
+		return Version{}, err
+	}
+	before, err := c.value(tx, name, *v)
+	if err != nil {
+		return Version{}, err
+	}
+	after, err := before.merged(patch)
+	if err != nil {
+		return Version{}, err
+	}
+	return c.Put(tx, after, cas, now)
 }
 
 // Versions lists the versions of the secret.

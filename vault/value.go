@@ -70,6 +70,51 @@ func checkKey(name string, seen map[string]bool) error {
 	return nil
 }
 
+// merged is the value with a merge patch applied (RFC 7396).
+func (v Value) merged(patch domain.Secret) (Value, error) {
+	was, err := decodeAny(v.json)
+	if err != nil {
+		return Value{}, tampered("a secret's value")
+	}
+	change, err := decodeAny(patch)
+	if _, is := change.(map[string]any); err != nil || !is {
+		return Value{}, domain.Fieldf("data", "not a JSON object of names and values")
+	}
+	b, err := json.Marshal(merge(was, change))
+	if err != nil {
+		return Value{}, err
+	}
+	return ParseValue(domain.NewSecret(b))
+}
+
+// decodeAny reads JSON and leaves numbers as they are written.
+func decodeAny(s domain.Secret) (out any, err error) {
+	d := json.NewDecoder(bytes.NewReader(s.Reveal()))
+	d.UseNumber()
+	err = d.Decode(&out)
+	return out, err
+}
+
+// merge is MergePatch of RFC 7396, section 2.
+func merge(target, patch any) any {
+	changes, is := patch.(map[string]any)
+	if !is {
+		return patch
+	}
+	object, is := target.(map[string]any)
+	if !is {
+		object = map[string]any{}
+	}
+	for name, value := range changes {
+		if value == nil {
+			delete(object, name)
+		} else {
+			object[name] = merge(object[name], value)
+		}
+	}
+	return object
+}
+
 // JSON is the object's bytes.
 func (v Value) JSON() domain.Secret { return v.json }
 

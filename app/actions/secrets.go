@@ -16,6 +16,25 @@ type SecretRef struct {
 	Tenant  string `path:"tenant" json:"-"`
 	Path    string `query:"path" json:"-" doc:"path of the secret, such as stripe/live" schema:"required,maxLength=512"`
 	Version int    `query:"version" json:"-" doc:"a version, counted from 1; 0 is the current one" schema:"minimum=0,maximum=2147483647,default=0"`
+
+	Several []int `json:"-"` // versions in place of Version; those that are not there are left out
+}
+
+// each calls fn with the versions that are meant, in one transaction of its caller.
+func (r SecretRef) each(fn func(version int) (vault.Version, error)) (v vault.Version, err error) {
+	if len(r.Several) == 0 {
+		return fn(r.Version)
+	}
+	for _, n := range r.Several {
+		one, err := fn(n)
+		if kind := domain.KindOf(err); kind == domain.NotFound || kind == domain.Conflict {
+			continue
+		}
+		if v = one; err != nil {
+			return v, err
+		}
+	}
+	return v, nil
 }
 
 func (r SecretRef) ask(context.Context, *Service) (authz.Request, error) {
@@ -79,6 +98,30 @@ var SecretPut = Operation[SecretPutIn, SecretVersion]{
 			}
 			coffer.Bound(r.Quota.WithDefaults().Secrets)
 			return coffer.Put(tx, value, in.CAS, c.clock.Now().UTC())
+		})
+	},
+}
+
+// SecretPatch merges names and values into the current version, as a new one.
+var SecretPatch = Operation[SecretPutIn, SecretVersion]{
+	action: authz.SecretPut,
+	ask: func(ctx context.Context, s *Service, in SecretPutIn) (authz.Request, error) {
+		switch {
+		case in.Data.Len() == 0 || in.Data.Len() > domain.MaxSecretValue:
+			return authz.Request{}, domain.Fieldf("data", "%d bytes are not between 1 and %d", in.Data.Len(), domain.MaxSecretValue)
+		case in.CAS != nil && *in.CAS < 0:
+			return authz.Request{}, domain.Fieldf("cas", "%d is not a version", *in.CAS)
+		}
+		return SecretRef{Tenant: in.Tenant, Path: in.Path}.ask(ctx, s)
+	},
+	act: func(ctx context.Context, c *call, in SecretPutIn) (SecretVersion, error) {
+		return c.changeSecret(ctx, func(coffer *vault.Coffer, tx *store.Tx) (vault.Version, error) {
+			r, err := tenants.Find(tx, c.permit.Tenant())
+			if err != nil {
+				return vault.Version{}, err
+			}
+			coffer.Bound(r.Quota.WithDefaults().Secrets)
+			return coffer.Patch(tx, in.Data.Secret, in.CAS, c.clock.Now().UTC())
 		})
 	},
 }
@@ -192,7 +235,7 @@ var SecretDelete = Operation[SecretRef, SecretVersion]{
 	},
 	act: func(ctx context.Context, c *call, in SecretRef) (SecretVersion, error) {
 		return c.changeSecret(ctx, func(coffer *vault.Coffer, tx *store.Tx) (vault.Version, error) {
-			return coffer.Delete(tx, in.Version, c.clock.Now().UTC())
+			return in.each(func(n int) (vault.Version, error) { return coffer.Delete(tx, n, c.clock.Now().UTC()) })
 		})
 	},
 }
@@ -203,7 +246,7 @@ var SecretUndelete = Operation[SecretRef, SecretVersion]{
 	ask:    askSecret,
 	act: func(ctx context.Context, c *call, in SecretRef) (SecretVersion, error) {
 		return c.changeSecret(ctx, func(coffer *vault.Coffer, tx *store.Tx) (vault.Version, error) {
-			return coffer.Undelete(tx, in.Version)
+			return in.each(func(n int) (vault.Version, error) { return coffer.Undelete(tx, n) })
 		})
 	},
 }
@@ -214,7 +257,7 @@ var SecretDestroy = Operation[SecretRef, SecretVersion]{
 	ask:    askSecret,
 	act: func(ctx context.Context, c *call, in SecretRef) (SecretVersion, error) {
 		return c.changeSecret(ctx, func(coffer *vault.Coffer, tx *store.Tx) (vault.Version, error) {
-			return coffer.Destroy(tx, in.Version, c.clock.Now().UTC())
+			return in.each(func(n int) (vault.Version, error) { return coffer.Destroy(tx, n, c.clock.Now().UTC()) })
 		})
 	},
 }

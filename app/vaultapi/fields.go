@@ -194,6 +194,17 @@ func (f fields) list(name string) ([]string, error) {
 	return out, nil
 }
 
+// object is a field that is an object, no fields if it is not there.
+func (f fields) object(name string) (inner fields, err error) {
+	if !f.has(name) {
+		return fields{}, nil
+	}
+	if json.Unmarshal(f[name], &inner) != nil {
+		return nil, wrong(name, "an object")
+	}
+	return inner, nil
+}
+
 // pairs is a field that is an object of strings, nil if it is not there.
 func (f fields) pairs(name string) (map[string]string, error) {
 	if !f.has(name) {
