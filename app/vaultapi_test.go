@@ -67,6 +67,7 @@ var vaultInputs = map[string]object{
 	"write sys/policies/acl/{name}": {"policy": `path "secret/data/x" { capabilities = ["read"] }`},
 	"write sys/policy/{name}":       {"rules": `path "secret/data/x" { capabilities = ["read"] }`},
 	"write sys/capabilities-self":   {"paths": []string{"secret/data/x"}},
+	"write approle/role/{name}":     {"token_policies": "sql:analyst"},
 	"write kv/data/{path...}":       {"data": object{"a": "1"}},
 	"patch kv/data/{path...}":       {"data": object{"a": "1"}},
 	"write kv/delete/{path...}":     {"versions": []int{1}},
@@ -130,7 +131,11 @@ func TestVaultWalk(t *testing.T) {
 			}
 			own := r.walkVault(token, "acme", e)
 			may := info.Scope == authz.Tenant && (info.Permits(role) || info.PermitsOwn(role))
-			if may == (own.status == 403) && len(e.Also) == 0 && !vaultAnswers[e.Name()] {
+			refused := own.status == 403
+			if may && refused && role == domain.Viewer && e.Action == authz.WorkloadCreate {
+				continue // a viewer may, and holds nothing that it could give
+			}
+			if may == refused && len(e.Also) == 0 && !vaultAnswers[e.Name()] {
 				t.Errorf("%s by %s: %d %s", e.Name(), role, own.status, own.body)
 			}
 		}

@@ -241,6 +241,17 @@ type Login struct {
 	RoleID   string        `json:"role_id" doc:"the workload's role id, w_…"`
 	SecretID domain.Secret `json:"secret_id" doc:"one of its secret ids, cfs_…"`
 	TTL      Duration      `json:"ttl,omitempty" doc:"lifetime of the token, 1s to 24h; never longer than the workload's own bound"`
+
+	Tenant string `json:"-"` // to which the workload must belong, "" for any
+}
+
+// prove finds the workload whose credentials they are.
+func (in Login) prove(tx *store.Tx, now time.Time) (directory.Workload, directory.SecretID, error) {
+	w, s, err := authn.AppRole(tx, in.RoleID, in.SecretID, now)
+	if err == nil && in.Tenant != "" && in.Tenant != string(w.Tenant) {
+		err = authn.ErrLogin
+	}
+	return w, s, err
 }
 
 // WorkloadLogin gives a workload a token for its role id and secret id.
@@ -249,7 +260,7 @@ var WorkloadLogin = Operation[Login, Issued]{
 	prove: func(ctx context.Context, s *Service, who *Caller, in *Login) error {
 		who.Subject, who.Call.Auth = authz.Subject{Principal: domain.Principal{Kind: domain.Nobody, ID: "login"}}, "approle"
 		err := s.db.View(ctx, func(tx *store.Tx) error {
-			_, _, err := authn.AppRole(tx, in.RoleID, in.SecretID, s.clock.Now())
+			_, _, err := in.prove(tx, s.clock.Now())
 			return err
 		})
 		if errors.Is(err, authn.ErrLogin) {
@@ -262,7 +273,7 @@ var WorkloadLogin = Operation[Login, Issued]{
 			return r, err
 		}
 		err = s.db.View(ctx, func(tx *store.Tx) error {
-			w, _, err := authn.AppRole(tx, in.RoleID, in.SecretID, s.clock.Now())
+			w, _, err := in.prove(tx, s.clock.Now())
 			r = authz.Request{Tenant: w.Tenant, Resource: w.ID}
 			return err
 		})
@@ -270,7 +281,7 @@ var WorkloadLogin = Operation[Login, Issued]{
 	},
 	act: func(ctx context.Context, c *call, in Login) (out Issued, err error) {
 		err = c.change(ctx, func(tx *store.Tx) error {
-			w, secretID, err := authn.AppRole(tx, in.RoleID, in.SecretID, c.clock.Now())
+			w, secretID, err := in.prove(tx, c.clock.Now())
 			if err != nil {
 				return err
 			}

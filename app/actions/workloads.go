@@ -23,6 +23,8 @@ type WorkloadCreateIn struct {
 	TokenTTL     Duration `json:"token_ttl,omitempty" doc:"lifetime of its tokens, 1s to 24h" schema:"default=1h"`
 	SecretIDTTL  Duration `json:"secret_id_ttl,omitempty" doc:"lifetime of the first secret id, up to 2160h" schema:"default=720h"`
 	SecretIDUses int      `json:"secret_id_uses,omitempty" doc:"logins with the first secret id; any number if 0" schema:"minimum=0,maximum=1000000,default=0"`
+
+	Bare bool `json:"-"` // without a secret id
 }
 
 // Credentials are what a workload logs in with; the secret id is shown this once.
@@ -68,11 +70,18 @@ var WorkloadCreate = Operation[WorkloadCreateIn, Credentials]{
 			if err != nil {
 				return err
 			}
+			if in.Bare {
+				out = Credentials{Workload: w.Name, RoleID: w.ID}
+				return nil
+			}
 			out, err = c.newSecretID(tx, w, in.secretID())
 			return err
 		})
 		if err == nil {
-			c.detail["workload"], c.detail["secret_id"] = out.RoleID, out.Accessor
+			c.detail["workload"] = out.RoleID
+		}
+		if err == nil && !in.Bare {
+			c.detail["secret_id"] = out.Accessor
 		}
 		return out, err
 	},

@@ -37,7 +37,11 @@ type fault struct {
 	status int
 	texts  []string
 	reply  *reply // in place of the list: some refusals carry an envelope
+	cause  error  // what it stands for, nil for nothing else
 }
+
+// Unwrap gives the cause.
+func (f *fault) Unwrap() error { return f.cause }
 
 func (f *fault) Error() string {
 	if len(f.texts) == 0 {

@@ -24,7 +24,7 @@ type place struct {
 var builtin = map[string]string{"sys": "sys", "identity": "identity", "cubbyhole": "cubbyhole", "secret": "kv", "transit": "transit"}
 
 // The ways to log in that are always there.
-var builtinAuth = map[string]string{"token": "token"}
+var builtinAuth = map[string]string{"token": "token", "approle": "approle"}
 
 // namespaceOf takes the namespace from the header or, without one, from the front of
 // the path. A prefix behind a header would name a namespace inside that one; there
