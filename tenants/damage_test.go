@@ -2,9 +2,11 @@ package tenants_test
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strings"
@@ -338,5 +340,52 @@ func TestVerifyKeepsTheBar(t *testing.T) {
 	}
 	if err := k.pool.Verify(t.Context(), check, "nobody"); domain.KindOf(err) != domain.Unavailable {
 		t.Error(err)
+	}
+}
+
+// TestRandomPages: one byte that is changed in any of 200 random pages of a file with
+// tables, indexes, long rows, full text and free pages is found.
+func TestRandomPages(t *testing.T) {
+	pages := 200
+	if testing.Short() {
+		pages = 20
+	}
+	k := openKit(t, storetest.MemoryDir(t), 0)
+	k.tenant(t, "acme", "globex")
+	for _, sql := range []string{
+		`CREATE TABLE long(a INTEGER PRIMARY KEY, b TEXT)`, `CREATE INDEX by_b ON long(b)`, `CREATE VIRTUAL TABLE words USING fts5(text)`,
+		`WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n < 100) INSERT INTO long SELECT n, hex(randomblob(3000)) FROM c`,
+		`WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n < 200) INSERT INTO words SELECT 'word ' || hex(randomblob(40)) FROM c`,
+		`DELETE FROM long WHERE a % 10 = 0`,
+	} {
+		k.mustExec(t, "acme", sql)
+	}
+	must(t, k.pool.Close(t.Context()))
+	sound, err := os.ReadFile(k.data("acme"))
+	must(t, err)
+	const page = 4096
+	if len(sound)/page < pages {
+		t.Fatalf("the file has %d pages", len(sound)/page)
+	}
+	random := rand.New(rand.NewPCG(1, 2)) // the same pages each time
+	for _, number := range random.Perm(len(sound) / page)[:pages] {
+		in := random.IntN(page)
+		changed := bytes.Clone(sound)
+		changed[number*page+in] ^= 1 << random.IntN(8)
+		must(t, os.WriteFile(k.data("acme"), changed, 0o600))
+		k.openPool(t, 0, guard.Limits{})
+		err := k.pool.Verify(t.Context(), k.permit(t, "", authz.CheckStores, ""), "acme")
+		if domain.KindOf(err) != domain.Tampered || !strings.Contains(err.Error(), "acme") {
+			t.Errorf("byte %d of page %d: %v", in, number+1, err)
+		}
+		if err := k.pool.Close(t.Context()); domain.KindOf(err) != domain.Tampered && err != nil {
+			t.Error(err)
+		}
+	}
+	must(t, os.WriteFile(k.data("acme"), sound, 0o600))
+	k.openPool(t, 0, guard.Limits{})
+	must(t, k.pool.Verify(t.Context(), k.permit(t, "", authz.CheckStores, ""), "acme"))
+	if got := k.one(t, "globex", `SELECT count(*) FROM kv`); got != "0" {
+		t.Error(got)
 	}
 }
