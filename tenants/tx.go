@@ -203,9 +203,11 @@ func (t *Tx) stream(ctx context.Context, permit *audit.Permit, r guard.Request, 
 	}
 	out, err = t.conn.Stream(ctx, r, sink)
 	t.wrote = t.wrote || out.Wrote
-	if err = t.file.after(err); t.mode == TxRead && !r.ReadOnly && domain.KindOf(err) == domain.Denied {
-		err = guard.WithCode("SQLITE_READONLY", domain.Errorf(domain.Denied, "this transaction may only read: %w", err).
-			WithHint("begin it without READONLY"))
+	if err = t.file.after(err); t.mode == TxRead && !r.ReadOnly && guard.RefusedAsReader(err) {
+		// It is the transaction's doing, and not the role's.
+		err = guard.WithCode("SQLITE_READONLY", &domain.Error{
+			Kind: domain.Denied, Msg: "this transaction may only read", Hint: "begin it without READONLY", Err: err,
+		})
 	}
 	if !t.conn.InTransaction() {
 		err = errors.Join(err, t.end(ctx))

@@ -114,8 +114,13 @@ func TestTxRead(t *testing.T) {
 		if _, err := k.within(t, tx, authz.SQLQuery, `SELECT count(*) FROM kv`); err != nil {
 			t.Error(err)
 		}
-		if _, err := k.within(t, tx, authz.SQLWrite, `INSERT INTO kv VALUES ('a', 1)`); domain.KindOf(err) != domain.Denied {
-			t.Error(err)
+		_, err := k.within(t, tx, authz.SQLWrite, `INSERT INTO kv VALUES ('a', 1)`)
+		if wantKind(t, err, domain.Denied); err == nil || err.Error() != "this transaction may only read" || guard.Code(err) != "SQLITE_READONLY" {
+			t.Errorf("%v, %s", err, guard.Code(err))
+		}
+		_, err = k.within(t, tx, authz.SQLWrite, `INSERT INTO __coffer_applied VALUES (1, 1, 1)`) // what nobody may is another matter
+		if wantKind(t, err, domain.Denied); guard.Code(err) == "SQLITE_READONLY" {
+			t.Errorf("%v", err)
 		}
 	}
 	k.mustExec(t, "acme", `INSERT INTO kv VALUES ('a', 1)`) // the writer and the last reader are free

@@ -114,6 +114,15 @@ func (g *Guard) explain(ctx context.Context, err error) error {
 	return &domain.Error{Kind: domain.Internal, Msg: "the statement could not be run", Err: err}
 }
 
+// readerMay begins every refusal that the reading role has for being that.
+const readerMay = "this role may only read"
+
+// RefusedAsReader says whether a statement was refused because its connection may only
+// read. It looks at the words, which come through from a worker process as they are.
+func RefusedAsReader(err error) bool {
+	return domain.KindOf(err) == domain.Denied && strings.HasPrefix(err.Error(), readerMay)
+}
+
 // refusal is the error of a denial.
 func refusal(d denial) *domain.Error {
 	switch d.needs {
@@ -121,7 +130,7 @@ func refusal(d denial) *domain.Error {
 		return domain.Errorf(domain.Denied, "this role may not use %s: it needs analyst, admin or owner", d.what).
 			WithHint("ask an owner for it; who has which role: coffer member list")
 	case Writer:
-		return domain.Errorf(domain.Denied, "this role may only read: %s needs admin or owner", d.what).
+		return domain.Errorf(domain.Denied, readerMay+": %s needs admin or owner", d.what).
 			WithHint("ask an owner for it; who has which role: coffer member list")
 	}
 	return domain.Errorf(domain.Denied, "%s is not available in a tenant's database", d.what)
@@ -143,7 +152,7 @@ func (g *Guard) translate(e *sqlite.Error, cause error) error {
 	case sqlite.CodeReadOnly:
 		if g.role == Reader {
 			return &domain.Error{
-				Kind: domain.Denied, Msg: "this role may only read: a change needs admin or owner", Err: cause,
+				Kind: domain.Denied, Msg: readerMay + ": a change needs admin or owner", Err: cause,
 				Hint: "ask an owner for it; who has which role: coffer member list",
 			}
 		}
