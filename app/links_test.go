@@ -72,7 +72,7 @@ func TestLinksEnd(t *testing.T) {
 	setup := p.link("/api/v1/setup-link", nil)
 	p.clock.pass(29 * time.Minute)
 	p.want(200, "setup", "", "POST", "/api/v1/links/show", object{"token": setup.Token})
-	p.clock.pass(time.Minute + time.Second)
+	p.clock.pass(2 * time.Minute)
 	dead("a setup link after half an hour", setup)
 
 	p.operator("olga")
@@ -99,7 +99,7 @@ func TestLinksEnd(t *testing.T) {
 	p.must("", "POST", "/api/v1/tenants/acme/suspend", nil, nil)
 	p.want(403, "suspended", "", "POST", "/api/v1/links/accept", object{"token": l.Token, "name": "ben", "password": goodPassword})
 	p.must("", "POST", "/api/v1/tenants/acme/resume", nil, nil)
-	p.clock.pass(72*time.Hour + time.Second)
+	p.clock.pass(72*time.Hour + time.Minute)
 	dead("an invitation after three days", l)
 
 	otto := p.operator("otto")

@@ -18,7 +18,9 @@ import (
 // goodPassword is one that is taken.
 const goodPassword = "correct horse battery staple"
 
-// testClock is a wall clock that tests set forward.
+// testClock is a wall clock that tests set forward. Coffer's own clock runs on
+// meanwhile, by as much as a test takes until it sets this one: what must be over is
+// over by a minute.
 type testClock struct {
 	mu  sync.Mutex
 	now time.Time
