@@ -60,19 +60,26 @@ var vaultMounts = map[string]string{
 
 // vaultParams are good values of the parameters of patterns, for those that cannot be
 // just any name.
-var vaultParams = map[string]string{}
+var vaultParams = map[string]string{"kind": "plaintext", "hash": "sha2-256"}
 
 // vaultInputs are good inputs for the endpoints that need some, by their names.
 var vaultInputs = map[string]object{
-	"write sys/policies/acl/{name}": {"policy": `path "secret/data/x" { capabilities = ["read"] }`},
-	"write sys/policy/{name}":       {"rules": `path "secret/data/x" { capabilities = ["read"] }`},
-	"write sys/capabilities-self":   {"paths": []string{"secret/data/x"}},
-	"write approle/role/{name}":     {"token_policies": "sql:analyst"},
-	"write kv/data/{path...}":       {"data": object{"a": "1"}},
-	"patch kv/data/{path...}":       {"data": object{"a": "1"}},
-	"write kv/delete/{path...}":     {"versions": []int{1}},
-	"write kv/undelete/{path...}":   {"versions": []int{1}},
-	"write kv/destroy/{path...}":    {"versions": []int{1}},
+	"write sys/policies/acl/{name}":      {"policy": `path "secret/data/x" { capabilities = ["read"] }`},
+	"write sys/policy/{name}":            {"rules": `path "secret/data/x" { capabilities = ["read"] }`},
+	"write sys/capabilities-self":        {"paths": []string{"secret/data/x"}},
+	"write token/revoke-orphan":          {"token": "cft_" + strings.Repeat("a", 52)}, // and not the caller's own
+	"write transit/keys/{name}/trim":     {"min_available_version": 1},
+	"write transit/encrypt/{name}":       {"plaintext": "AAAA"},
+	"write transit/decrypt/{name}":       {"ciphertext": "vault:v1:AAAA"},
+	"write transit/rewrap/{name}":        {"ciphertext": "vault:v1:AAAA"},
+	"write transit/verify/{name}":        {"input": "AAAA", "hmac": "vault:v1:AAAA"},
+	"write transit/verify/{name}/{hash}": {"input": "AAAA", "hmac": "vault:v1:AAAA"},
+	"write approle/role/{name}":          {"token_policies": "sql:analyst"},
+	"write kv/data/{path...}":            {"data": object{"a": "1"}},
+	"patch kv/data/{path...}":            {"data": object{"a": "1"}},
+	"write kv/delete/{path...}":          {"versions": []int{1}},
+	"write kv/undelete/{path...}":        {"versions": []int{1}},
+	"write kv/destroy/{path...}":         {"versions": []int{1}},
 }
 
 // vaultAnswers are endpoints whose answer is itself a decision, 403 for no.

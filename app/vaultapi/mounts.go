@@ -32,7 +32,7 @@ func mounted(kind string) map[string]any {
 }
 
 // visible are the mounts that clients are told of, by their paths.
-var visible = map[string]string{"secret/": "kv", "sys/": "system"}
+var visible = map[string]string{"secret/": "kv", "sys/": "system", "transit/": "transit"}
 
 func listMounts(ctx context.Context, r *request) (*reply, error) {
 	if _, err := powers(ctx, r, "secret/data/"); err != nil {

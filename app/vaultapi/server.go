@@ -28,7 +28,7 @@ type API struct {
 func New(gate *actions.Gate, log *slog.Logger) *API {
 	a := &API{gate: gate, log: log, endpoints: map[string][]endpoint{}}
 	for _, family := range [][]endpoint{
-		a.sys(), a.mounts(), a.kv(), a.tokens(), a.approle(), a.leases(), a.wrapping(), a.policies(),
+		a.sys(), a.mounts(), a.kv(), a.tokens(), a.approle(), a.leases(), a.wrapping(), a.policies(), a.transit(),
 	} {
 		for _, e := range family {
 			mustDeclare(e)

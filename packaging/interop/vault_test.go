@@ -240,6 +240,28 @@ func TestVaultSys(t *testing.T) {
 	}
 }
 
+// TestVaultTransit: encryption as a service.
+func TestVaultTransit(t *testing.T) {
+	c := vaultClient(t, "acme", issue(t, "owner", "15m")).Logical()
+	read := check[*vault.Secret](t)
+	if _, err := c.Write("transit/keys/orders", nil); err != nil {
+		t.Fatal(err)
+	}
+	first := read(c.Write("transit/encrypt/orders", map[string]any{"plaintext": "aGVsbG8="})).Data["ciphertext"].(string)
+	if _, err := c.Write("transit/keys/orders/rotate", nil); err != nil {
+		t.Fatal(err)
+	}
+	second := read(c.Write("transit/rewrap/orders", map[string]any{"ciphertext": first})).Data["ciphertext"].(string)
+	if !strings.HasPrefix(first, "vault:v1:") || !strings.HasPrefix(second, "vault:v2:") {
+		t.Errorf("%.12s %.12s", first, second)
+	}
+	for _, text := range []string{first, second} {
+		if got := read(c.Write("transit/decrypt/orders", map[string]any{"ciphertext": text})).Data["plaintext"]; got != "aGVsbG8=" {
+			t.Errorf("%v", got)
+		}
+	}
+}
+
 // TestConsulTemplate renders a file with the program itself.
 func TestConsulTemplate(t *testing.T) {
 	dir := t.TempDir()
