@@ -75,6 +75,7 @@ func (s *Service) rotateOne(ctx context.Context, r *rotationRecord) {
 	switch {
 	case err == nil:
 		r.State, r.Step = rotationDone, "done"
+		r.Done = r.Total // what others had sealed anew meanwhile is done too
 	case r.Tenant != "" && s.vault.ClientKey(r.Tenant).Closed():
 		r.State, r.Step, r.Why = rotationWaiting, "waits", "the tenant is closed under its client's key"
 	default:
