@@ -237,3 +237,40 @@ func TestClosingEndsTransactions(t *testing.T) {
 		t.Errorf("it was committed: %s", a.body)
 	}
 }
+
+// TestClosedForWhatCameBefore: a wrapped answer and a transit key from before are
+// no way in, neither natively nor through the API of Vault, and are there again
+// once the key is presented; rotations keep them too.
+func TestClosedForWhatCameBefore(t *testing.T) {
+	r := serveTemp(t)
+	r.tenant("acme")
+	const acme = "/api/v1/tenants/acme"
+	var wrapped struct {
+		Token string `json:"token"`
+	}
+	r.must("", "POST", acme+"/wrap", object{"data": object{"k": "wrapped before"}}, &wrapped)
+	r.must("", "POST", acme+"/transit/orders", object{}, nil)
+	var sealed struct {
+		Results []struct {
+			Text string `json:"text"`
+		} `json:"results"`
+	}
+	r.must("", "POST", acme+"/transit/orders/encrypt", object{"items": []object{{"plaintext": "aGVsbG8="}}}, &sealed)
+	if len(sealed.Results) != 1 {
+		t.Fatalf("%+v", sealed)
+	}
+	decrypt := object{"items": []object{{"ciphertext": sealed.Results[0].Text}}}
+	r.setKey(nil)
+	for _, kind := range []string{"secrets", "kek", "pages"} {
+		r.must("", "POST", acme+"/rotations", object{"kind": kind}, nil)
+	}
+	r.allDoneOf(acme)
+	r.wants(200, "aGVsbG8=", "", "POST", acme+"/transit/orders/decrypt", decrypt)
+	r.must("", "POST", acme+"/client-key/close", nil, nil)
+	r.wants(403, underKey, "", "POST", "/api/v1/wrapping/unwrap", object{"token": wrapped.Token})
+	r.wants(403, underKey, "", "POST", acme+"/transit/orders/decrypt", decrypt)
+	r.wants(403, underKey, "", "GET", acme+"/transit/orders", nil)
+	r.must("", "POST", acme+"/client-key/open", object{"form": "keyfile", "key": walkKey}, nil)
+	r.wants(200, "aGVsbG8=", "", "POST", acme+"/transit/orders/decrypt", decrypt)
+	r.wants(200, "wrapped before", "", "POST", "/api/v1/wrapping/unwrap", object{"token": wrapped.Token})
+}

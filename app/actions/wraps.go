@@ -179,7 +179,7 @@ func (c *call) usedBefore(err error) error {
 
 // Unwrapped is what was wrapped.
 type Unwrapped struct {
-	Data  domain.Disclosure `json:"data" doc:"what was wrapped"`
+	Data  domain.Disclosure `json:"data" doc:"what was wrapped" schema:"type=object"`
 	Path  string            `json:"creation_path" doc:"of the request whose answer was wrapped"`
 	Shape wrap.Shape        `json:"shape" doc:"data, or envelope for a whole answer of the Vault API"`
 }
