@@ -261,7 +261,7 @@ func TestClosedForWhatCameBefore(t *testing.T) {
 	}
 	decrypt := object{"items": []object{{"ciphertext": sealed.Results[0].Text}}}
 	r.setKey(nil)
-	for _, kind := range []string{"secrets", "kek", "pages"} {
+	for _, kind := range []string{"secrets", "kek"} {
 		r.must("", "POST", acme+"/rotations", object{"kind": kind}, nil)
 	}
 	r.allDoneOf(acme)
